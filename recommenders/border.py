@@ -1,0 +1,196 @@
+"""The border: the only thing LoopAudit and a recommender have to agree on.
+
+One batch of Requests goes in, one batch of Slates comes out, both as columns. Inside, users and
+items are indices; string ids live at the outer border, in the plug-ins and the datasets.
+The harness (``guard.py``), not the model, filters history, removes duplicates and unknown items,
+pads, and contains faults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .catalog import Catalog
+from .interactions import Interactions, Ragged
+from .randomness import stream, uniform
+
+NOTHING = -1
+"""The item index that means "no item in this slot"."""
+
+State = dict[str, NDArray[np.generic]]
+"""A recommender's memory as named arrays: saved with ``numpy.savez``, never with pickle."""
+
+Progress = Callable[[int, int, float | None], None]
+"""Called as ``progress(done, total, loss)`` by models that train in epochs."""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a recommender says it can do; contract tests verify it, nobody trusts it.
+
+    Attributes:
+        history: "any" (recommends for a history it never saw), "trained_users_only", or "none".
+        scores: "none", "ordinal" or "log_prob": what ``score`` and ``Slates.scores`` mean.
+        stochastic: two calls with different seeds may differ.
+        seedable: two calls with the same seed are equal.
+        closed_catalog: False when it may name items that do not exist.
+        outputs: subset of {"items", "slate", "text", "explanations", "dialogue"}.
+        inputs: subset of {"history", "user_id", "attributes", "text", "image", "dialogue"}.
+        update: "none", "refit" or "incremental".
+        max_batch: largest batch one call may hold, None for any.
+        metered: calls report usage (tokens, cost).
+    """
+
+    history: Literal["any", "trained_users_only", "none"] = "any"
+    scores: Literal["none", "ordinal", "log_prob"] = "none"
+    stochastic: bool = False
+    seedable: bool = True
+    closed_catalog: bool = True
+    outputs: frozenset[str] = frozenset({"items"})
+    inputs: frozenset[str] = frozenset({"history"})
+    update: Literal["none", "refit", "incremental"] = "none"
+    max_batch: int | None = None
+    metered: bool = False
+
+
+@dataclass(frozen=True)
+class Requests:
+    """One batch: who asks, what they did before, how many items they want.
+
+    Attributes:
+        users: (n,) int32 user indices; -1 for somebody unknown.
+        history: n rows of item indices, oldest first.
+        k: slate length asked for.
+        seed: the only source of randomness a recommender may use, see :meth:`uniform`.
+        step: simulation step, or 0.
+        attributes: named (n,) arrays, e.g. ``{"gender": array(["F", "M", ...])}``.
+    """
+
+    users: NDArray[np.int32]
+    history: Ragged
+    k: int
+    seed: int = 0
+    step: int = 0
+    attributes: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def take(self, rows: NDArray[np.integer]) -> Requests:
+        """The chosen rows as a batch of their own."""
+        rows = np.asarray(rows, dtype=np.int64)
+        return Requests(
+            self.users[rows],
+            self.history.take(rows),
+            self.k,
+            self.seed,
+            self.step,
+            {name: column[rows] for name, column in self.attributes.items()},
+        )
+
+    def uniform(self, purpose: str, columns: int | NDArray[np.integer]) -> NDArray[np.float64]:
+        """(n, columns) uniform draws that belong to (seed, step, user, column).
+
+        A stochastic recommender that draws only from here gives the same slate to the same person
+        whatever batch the request travels in.
+
+        Args:
+            purpose: a name for this use, so that two uses do not share luck.
+            columns: how many draws per row, or the integer labels of the columns (item ids, say).
+        """
+        labels = np.arange(columns) if isinstance(columns, int) else columns
+        key = stream(self.seed, purpose)
+        return uniform(key, self.step, self.users[:, None], labels[None, :])
+
+
+@dataclass(frozen=True)
+class Slates:
+    """What was recommended: row r answers request r.
+
+    Attributes:
+        items: (n, k) int32 item indices, best first, -1 for "nothing".
+        scores: (n, k) float32, or None.
+        propensities: (n, k) float32 probability that the policy puts this item there, or None.
+        structure: how the k slots are arranged.
+        text: per slot generated text, or None; slate_text: per slate, or None.
+        raw_names: per row the names as generated, before matching to the catalog, or None.
+        errors: per row what went wrong, or None; the whole field is None when nothing did.
+        latency_seconds: (n,) float64, or None.
+        usage: per row what was consumed (tokens, cost), or None.
+    """
+
+    items: NDArray[np.int32]
+    scores: NDArray[np.float32] | None = None
+    propensities: NDArray[np.float32] | None = None
+    structure: Literal["list", "bundle", "page"] = "list"
+    text: tuple[tuple[str | None, ...], ...] | None = None
+    slate_text: tuple[str | None, ...] | None = None
+    raw_names: tuple[tuple[str, ...], ...] | None = None
+    errors: tuple[str | None, ...] | None = None
+    latency_seconds: NDArray[np.float64] | None = None
+    usage: tuple[Mapping[str, float], ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+@runtime_checkable
+class Recommender(Protocol):
+    """The one method a recommender must have."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    def recommend(self, requests: Requests) -> Slates: ...
+
+
+@runtime_checkable
+class Fits(Protocol):
+    """Learns from a log; called once before the loop, and again at each refit."""
+
+    def fit(
+        self,
+        log: Interactions,
+        catalog: Catalog,
+        *,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> None: ...
+
+
+@runtime_checkable
+class Updates(Protocol):
+    """Learns on from where it stood; ``log`` is everything so far, rows from ``since`` are new."""
+
+    def update(self, log: Interactions, *, since: int, seed: int = 0) -> None: ...
+
+
+@runtime_checkable
+class Scores(Protocol):
+    """Scores the whole catalog: (n, n_items) float32, higher is better, -inf for "never"."""
+
+    def score(self, requests: Requests) -> NDArray[np.float32]: ...
+
+
+@runtime_checkable
+class AddsItems(Protocol):
+    """Takes items that entered the catalog after the last fit."""
+
+    def add_items(self, catalog: Catalog) -> None: ...
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """Can be saved and loaded: named arrays only, so no pickle is ever needed."""
+
+    def state(self) -> State: ...
+
+    def load_state(self, state: State) -> None: ...

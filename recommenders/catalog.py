@@ -1,0 +1,118 @@
+"""The items: what they are called, what they are about, who provides them, what an audit needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from .errors import UserError
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Items as columns; row ``i`` is the item with index ``i`` everywhere inside LoopAudit.
+
+    Attributes:
+        ids: (items,) string ids, unique; the vocabulary of the outer border.
+        titles: (items,) display titles, not unique, hostile until escaped.
+        topics: (items, topics) float32, non-negative; rows sum to 1, or to 0 for "no topic known".
+        topic_names: (topics,) names.
+        provider: (items,) int32 provider index, -1 unknown.
+        provider_group: (items,) int32 group of the provider, -1 unknown.
+        quality: (items,) float32 intrinsic appeal, or None when only the world knows it.
+        stance: (items,) float32 in [-1, 1], or None.
+        veracity: (items,) float32 in [0, 1], or None.
+        harmful: (items,) bool, or None.
+        origin: (items,) int8, 0 human, 1 AI-made, or None.
+        text: (items,) longer description, or None.
+        vectors: named (items, dim) float32 item vectors from image or text, maybe empty.
+    """
+
+    ids: tuple[str, ...]
+    titles: tuple[str, ...]
+    topics: NDArray[np.float32]
+    topic_names: tuple[str, ...]
+    provider: NDArray[np.int32]
+    provider_group: NDArray[np.int32]
+    quality: NDArray[np.float32] | None = None
+    stance: NDArray[np.float32] | None = None
+    veracity: NDArray[np.float32] | None = None
+    harmful: NDArray[np.bool_] | None = None
+    origin: NDArray[np.int8] | None = None
+    text: tuple[str, ...] | None = None
+    vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n = len(self.ids)
+        if n == 0:
+            raise UserError("a catalog needs at least 1 item, got 0")
+        if len(set(self.ids)) != n:
+            seen: set[str] = set()
+            twice = next(i for i in self.ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
+            raise UserError(f"item ids must be unique; {twice!r} stands twice in the catalog")
+        if self.topics.shape != (n, len(self.topic_names)):
+            raise UserError(
+                f"catalog topics must have shape ({n}, {len(self.topic_names)}), "
+                f"got {self.topics.shape}"
+            )
+        for name in ("titles", "provider", "provider_group"):
+            if len(getattr(self, name)) != n:
+                raise UserError(f"catalog {name} must have {n} rows, got {len(getattr(self, name))}")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def main_topic(self) -> NDArray[np.int32]:
+        """(items,) index of the heaviest topic, -1 where no topic is known."""
+        best = self.topics.argmax(axis=1).astype(np.int32)
+        return np.where(self.topics.sum(axis=1) > 0, best, np.int32(-1))
+
+    def public(self) -> Catalog:
+        """The catalog as a recommender may see it: without quality, veracity and harm labels."""
+        return replace(self, quality=None, veracity=None, harmful=None)
+
+    def to_frame(self) -> pl.DataFrame:
+        """One row an item, for ``worlds/wNNN/catalog.parquet``; vectors are left out."""
+        columns: dict[str, object] = {
+            "item": np.arange(len(self), dtype=np.int32),
+            "id": list(self.ids),
+            "title": list(self.titles),
+            "topics": pl.Series(
+                "topics", self.topics, dtype=pl.Array(pl.Float32, self.topics.shape[1])
+            ),
+            "provider": self.provider,
+            "provider_group": self.provider_group,
+        }
+        for name in ("quality", "stance", "veracity", "harmful", "origin"):
+            value = getattr(self, name)
+            if value is not None:
+                columns[name] = value
+        if self.text is not None:
+            columns["text"] = list(self.text)
+        return pl.DataFrame(columns)
+
+    @classmethod
+    def from_frame(cls, frame: pl.DataFrame, topic_names: tuple[str, ...]) -> Catalog:
+        """The inverse of :meth:`to_frame`."""
+
+        def column(name: str) -> NDArray[np.generic] | None:
+            return frame[name].to_numpy().copy() if name in frame.columns else None
+
+        return cls(
+            ids=tuple(frame["id"].to_list()),
+            titles=tuple(frame["title"].to_list()),
+            topics=np.ascontiguousarray(frame["topics"].to_numpy(), dtype=np.float32),
+            topic_names=topic_names,
+            provider=frame["provider"].to_numpy().astype(np.int32),
+            provider_group=frame["provider_group"].to_numpy().astype(np.int32),
+            quality=column("quality"),  # type: ignore[arg-type]
+            stance=column("stance"),  # type: ignore[arg-type]
+            veracity=column("veracity"),  # type: ignore[arg-type]
+            harmful=column("harmful"),  # type: ignore[arg-type]
+            origin=column("origin"),  # type: ignore[arg-type]
+            text=tuple(frame["text"].to_list()) if "text" in frame.columns else None,
+        )

@@ -1,0 +1,167 @@
+"""Who met what, when: a time-ordered columnar log, and the ragged histories read from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .errors import UserError
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Rows of different lengths as two arrays; row r is ``values[offsets[r]:offsets[r + 1]]``."""
+
+    values: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+
+    @classmethod
+    def from_lists(cls, rows: Iterable[Sequence[int]]) -> Ragged:
+        """Build from Python rows (tests, small plug-ins)."""
+        arrays = [np.asarray(row, dtype=np.int32) for row in rows]
+        lengths = np.array([len(a) for a in arrays], dtype=np.int64)
+        values = np.concatenate(arrays) if arrays else np.empty(0, np.int32)
+        return cls(values.astype(np.int32), np.concatenate([[0], lengths.cumsum()]).astype(np.int64))
+
+    @classmethod
+    def empty(cls, n_rows: int) -> Ragged:
+        """``n_rows`` rows without values."""
+        return cls(np.empty(0, np.int32), np.zeros(n_rows + 1, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """(rows,) number of values in each row."""
+        return np.diff(self.offsets)
+
+    @property
+    def row_index(self) -> NDArray[np.int64]:
+        """(values,) the row that each value belongs to."""
+        return np.repeat(np.arange(len(self), dtype=np.int64), self.lengths)
+
+    def row(self, r: int) -> NDArray[np.int32]:
+        """The values of one row, oldest first."""
+        return self.values[self.offsets[r] : self.offsets[r + 1]]
+
+    def take(self, rows: NDArray[np.integer]) -> Ragged:
+        """The chosen rows, in the order given; rows may repeat."""
+        rows = np.asarray(rows, dtype=np.int64)
+        lengths = self.lengths[rows]
+        offsets = np.concatenate([[0], lengths.cumsum()]).astype(np.int64)
+        within = np.arange(offsets[-1], dtype=np.int64) - np.repeat(offsets[:-1], lengths)
+        return Ragged(self.values[np.repeat(self.offsets[:-1][rows], lengths) + within], offsets)
+
+    def last(self, n: int, fill: int = -1) -> NDArray[np.int32]:
+        """(rows, n) the newest ``n`` values of each row, newest at the right, padded at the left."""
+        position = np.arange(n, dtype=np.int64)[None, :] + (self.offsets[1:] - n)[:, None]
+        inside = position >= self.offsets[:-1][:, None]
+        if len(self.values) == 0:
+            return np.full((len(self), n), fill, dtype=np.int32)
+        found = self.values[np.clip(position, 0, len(self.values) - 1)]
+        return np.where(inside, found, np.int32(fill))
+
+    def to_csr(self, n_items: int) -> sp.csr_matrix:
+        """(rows, n_items) binary float32 matrix of which items each row holds."""
+        data = np.ones(len(self.values), dtype=np.float32)
+        matrix = sp.csr_matrix((data, self.values, self.offsets), shape=(len(self), n_items))
+        matrix.sum_duplicates()
+        matrix.data[:] = 1.0
+        return matrix
+
+    def contains(self, items: NDArray[np.integer], n_items: int) -> NDArray[np.bool_]:
+        """(rows, k) whether each of ``items`` (rows, k) stands in its row; -1 never does."""
+        have = np.unique(self.row_index * n_items + self.values)
+        asked = np.arange(len(self), dtype=np.int64)[:, None] * n_items + items
+        if len(have) == 0:
+            return np.zeros(items.shape, dtype=bool)
+        spot = np.minimum(np.searchsorted(have, asked), len(have) - 1)
+        return (have[spot] == asked) & (items >= 0)
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """A log of interactions, sorted by time; columns of equal length.
+
+    Attributes:
+        user: (rows,) int32 user index.
+        item: (rows,) int32 item index.
+        step: (rows,) int64 time: a simulation step (history before the loop is negative) or
+            seconds since 1970 in real data.
+        n_users, n_items: sizes of the index spaces (some users or items may have no row).
+        value: (rows,) float32 rating or strength, or None for implicit feedback.
+        kind: (rows,) int8 0 click or view, 1 rating, 2 "not interested", or None for all clicks.
+    """
+
+    user: NDArray[np.int32]
+    item: NDArray[np.int32]
+    step: NDArray[np.int64]
+    n_users: int
+    n_items: int
+    value: NDArray[np.float32] | None = None
+    kind: NDArray[np.int8] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("item", "step"):
+            if len(getattr(self, name)) != len(self.user):
+                raise UserError(
+                    f"interactions: column {name} has {len(getattr(self, name))} rows, "
+                    f"user has {len(self.user)}"
+                )
+        if len(self.user) and (self.user.min() < 0 or self.user.max() >= self.n_users):
+            raise UserError(f"interactions: user index outside 0..{self.n_users - 1}")
+        if len(self.item) and (self.item.min() < 0 or self.item.max() >= self.n_items):
+            raise UserError(f"interactions: item index outside 0..{self.n_items - 1}")
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> Interactions:
+        """The chosen rows (indices in time order, or a mask), same index spaces."""
+        return Interactions(
+            self.user[rows],
+            self.item[rows],
+            self.step[rows],
+            self.n_users,
+            self.n_items,
+            None if self.value is None else self.value[rows],
+            None if self.kind is None else self.kind[rows],
+        )
+
+    def histories(self) -> Ragged:
+        """(n_users) rows of items, oldest first; equal times keep the order of the log."""
+        order = np.lexsort((np.arange(len(self)), self.step, self.user))
+        counts = np.bincount(self.user, minlength=self.n_users)
+        offsets = np.concatenate([[0], counts.cumsum()]).astype(np.int64)
+        return Ragged(self.item[order].astype(np.int32), offsets)
+
+    def to_csr(self) -> sp.csr_matrix:
+        """(n_users, n_items) binary float32 matrix."""
+        return self.histories().to_csr(self.n_items)
+
+    def popularity(self) -> NDArray[np.int64]:
+        """(n_items,) number of interactions of each item."""
+        return np.bincount(self.item, minlength=self.n_items).astype(np.int64)
+
+    def then(self, later: Interactions) -> Interactions:
+        """This log followed by a later one over the same index spaces (values and kinds dropped
+        unless both have them)."""
+
+        def joined(name: str) -> NDArray[np.generic] | None:
+            a, b = getattr(self, name), getattr(later, name)
+            return None if a is None or b is None else np.concatenate([a, b])
+
+        return Interactions(
+            np.concatenate([self.user, later.user]),
+            np.concatenate([self.item, later.item]),
+            np.concatenate([self.step, later.step]),
+            max(self.n_users, later.n_users),
+            max(self.n_items, later.n_items),
+            joined("value"),  # type: ignore[arg-type]
+            joined("kind"),  # type: ignore[arg-type]
+        )
