@@ -1,0 +1,147 @@
+"""The study: every choice of a simulation and its audit, as one validated, hashable object.
+
+``study.toml`` maps onto :class:`Study` one to one; unknown keys are refused. The file written into
+a run directory holds every default, so a run can be repeated from it alone.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+USER_MODELS = ("habitual", "curious", "impressionable")
+ARMS = ("random", "popularity", "frozen", "none")
+
+Scalar = bool | int | float | str
+
+
+class Section(BaseModel):
+    """A table of study.toml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StudySection(Section):
+    """[study]: what is run, how often, from which seed."""
+
+    name: str = Field("study", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = Field(7, ge=0, description="everything random derives from this number")
+    steps: int = Field(40, ge=2, description="steps of the feedback loop")
+    worlds: int = Field(10, ge=1, description="independent worlds: the unit of inference")
+    arms: tuple[Literal["random", "popularity", "frozen", "none"], ...] = ARMS
+
+
+class WorldSection(Section):
+    """[world]: the people and the catalog."""
+
+    kind: Literal["synthetic", "dataset"] = "synthetic"
+    dataset: str = Field("", description="ml-100k, ml-1m, or a CSV or Parquet file")
+    folder: str = Field("", description="where the dataset's files are, if not in the cache")
+    columns: dict[str, str] = Field(default_factory=dict, description="column map of a CSV")
+    users: Annotated[int, Field(ge=1)] = 300
+    items: Annotated[int, Field(ge=2)] = 400
+    topics: Annotated[int, Field(ge=2)] = 12
+    history: Annotated[float, Field(gt=0)] = Field(
+        20.0, description="mean interactions a user has before the loop starts"
+    )
+    unequal_base_rates: bool = Field(
+        False, description="groups differ in taste breadth and activity (a fairness trap)"
+    )
+
+    @model_validator(mode="after")
+    def _dataset_named(self) -> WorldSection:
+        if self.kind == "dataset" and not self.dataset:
+            raise ValueError("kind = 'dataset' needs dataset = '...' (ml-100k, ml-1m or a file)")
+        return self
+
+
+class PeopleSection(Section):
+    """[people]: how simulated people choose and change (see simulation/cohort.py).
+
+    ``model`` picks a preset; any number given here overrides the preset's own.
+    """
+
+    model: Literal["habitual", "curious", "impressionable"] = "habitual"
+    slate: Annotated[int, Field(ge=1, le=100)] = 10
+    drift: Annotated[float, Field(ge=0, le=1)] | None = None
+    exposure_drift: Annotated[float, Field(ge=0, le=1)] | None = None
+    satiation: Annotated[float, Field(ge=0)] | None = None
+    recovery: Annotated[float, Field(ge=0, le=1)] | None = None
+    position_bias: Annotated[float, Field(ge=0)] | None = None
+    outside_utility: float | None = None
+    temperature: Annotated[float, Field(gt=0)] | None = None
+
+
+class RecommenderSection(Section):
+    """[[recommenders]]: one recommender to study."""
+
+    name: str = Field(min_length=1, description="built-in name, entry point, module:attr, path, URL")
+    label: str = Field("", description="how reports call it; default: derived from the name")
+    args: dict[str, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict)
+    retrain_every: Annotated[int, Field(ge=0)] = Field(
+        10, description="steps between updates, 0 = never"
+    )
+    seconds_per_call: Annotated[float, Field(gt=0)] = 60.0
+
+
+class AuditSection(Section):
+    """[audit]: which questions, how strict."""
+
+    families: tuple[Literal["bubbles", "bias", "manipulation", "privacy"], ...] = (
+        "bubbles",
+        "bias",
+        "manipulation",
+        "privacy",
+    )
+    auditors: tuple[str, ...] = Field(
+        default=(), description="plug-in auditors by entry-point name or module:attr"
+    )
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    tau: dict[str, float] = Field(
+        default_factory=dict, description="materiality thresholds by check id"
+    )
+    group: str = Field("gender", description="the user attribute that bias audits compare")
+    user_models: tuple[Literal["habitual", "curious", "impressionable"], ...] = Field(
+        default=("curious", "impressionable"),
+        description="loop findings are repeated under these user models",
+    )
+    sensitivity_worlds: Annotated[int, Field(ge=0)] = 5
+    shadows: Annotated[int, Field(ge=2)] = 8
+    allow_inconclusive: bool = False
+
+
+class Study(Section):
+    """A whole study; ``Study()`` is the default synthetic one."""
+
+    study: StudySection = Field(default_factory=lambda: StudySection())
+    world: WorldSection = Field(default_factory=lambda: WorldSection())
+    people: PeopleSection = Field(default_factory=lambda: PeopleSection())
+    recommenders: tuple[RecommenderSection, ...] = ()
+    audit: AuditSection = Field(default_factory=lambda: AuditSection())
+
+    @field_validator("recommenders")
+    @classmethod
+    def _labels_differ(
+        cls, value: tuple[RecommenderSection, ...]
+    ) -> tuple[RecommenderSection, ...]:
+        labels = [label_of(r) for r in value]
+        twice = {x for x in labels if labels.count(x) > 1}
+        if twice:
+            raise ValueError(f"two recommenders are called {sorted(twice)[0]!r}; give them labels")
+        taken = {"random", "popularity", "none"} & {
+            label for label, r in zip(labels, value, strict=True) if r.label
+        }
+        if taken:
+            raise ValueError(f"the label {sorted(taken)[0]!r} is the name of an arm; pick another")
+        return value
+
+
+def label_of(recommender: RecommenderSection) -> str:
+    """The file-system-safe name a recommender's arm carries: "multvae", "my_pkg.MyRecommender"."""
+    raw = recommender.label or recommender.name
+    if recommender.label == "" and raw in ("random", "popularity", "none"):
+        raw = f"{raw}-target"
+    tail = raw.rsplit("/", 1)[-1] if ":" not in raw.split("/")[0] else raw
+    safe = "".join(c if c.isalnum() or c in "._-" else "." for c in tail).strip(".")
+    return safe or "recommender"
