@@ -1,0 +1,57 @@
+"""Arms: the policies that one world lives through, so that harms are contrasts, not anecdotes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .study import RecommenderSection, Study, label_of
+
+Kind = Literal["target", "frozen", "random", "popularity", "none"]
+
+REFERENCE_RETRAIN = 10
+"""Steps between updates of the reference arms (only popularity has something to learn)."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One policy.
+
+    Attributes:
+        name: directory-safe, unique in a study: "multvae", "multvae-frozen", "random".
+        kind: what it stands for in a contrast.
+        recommender: what serves it, or None for the organic arm.
+        retrain_every: steps between updates, 0 for never.
+        luck: shifts the organic arm's luck, for A/A tests.
+    """
+
+    name: str
+    kind: Kind
+    recommender: RecommenderSection | None
+    retrain_every: int = 0
+    luck: int = 0
+
+    @property
+    def learns(self) -> bool:
+        """Whether what people do under this arm comes back into its recommender."""
+        return self.kind != "frozen" and self.recommender is not None
+
+
+def arms_of(study: Study) -> tuple[Arm, ...]:
+    """Every arm of a study, targets first, references last."""
+    arms: list[Arm] = []
+    for section in study.recommenders:
+        label = label_of(section)
+        if section.name == "none":  # the organic process as a target: the control of A/A tests
+            luck = int(section.args.get("seed", 0))  # type: ignore[arg-type]
+            arms.append(Arm(label, "target", None, luck=luck))
+            continue
+        arms.append(Arm(label, "target", section, section.retrain_every))
+        if "frozen" in study.study.arms:
+            arms.append(Arm(f"{label}-frozen", "frozen", section))
+    for kind in ("random", "popularity", "none"):
+        if kind in study.study.arms:
+            section = None if kind == "none" else RecommenderSection(name=kind)
+            every = REFERENCE_RETRAIN if kind == "popularity" else 0
+            arms.append(Arm(kind, kind, section, every))  # type: ignore[arg-type]
+    return tuple(arms)

@@ -1,0 +1,136 @@
+"""The recommender with its retraining schedule, and the history it learns from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import mesa
+import numpy as np
+from numpy.typing import NDArray
+
+from ..recommenders.border import Requests, Slates
+from ..recommenders.interactions import Interactions, Ragged
+from ..recommenders.randomness import child_seed, generator
+from .arms import Arm
+
+if TYPE_CHECKING:
+    from ..recommenders.guard import Guard
+    from .world import World
+
+
+class HistoryBuffer:
+    """Everybody's past as one padded array that grows by at most one item a person a step."""
+
+    def __init__(self, log: Interactions) -> None:
+        past = log.histories()
+        self.length = past.lengths.astype(np.int32)
+        capacity = int(self.length.max(initial=0)) + 64
+        self.items = np.full((log.n_users, capacity), -1, dtype=np.int32)
+        within = np.arange(len(past.values)) - np.repeat(past.offsets[:-1], past.lengths)
+        self.items[past.row_index, within] = past.values
+
+    def append(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> None:
+        """One more item for each of these (distinct) people."""
+        if len(users) and int(self.length[users].max()) >= self.items.shape[1]:
+            more = np.full((len(self.items), self.items.shape[1] // 2 + 1), -1, np.int32)
+            self.items = np.concatenate([self.items, more], axis=1)
+        self.items[users, self.length[users]] = items
+        self.length[users] += 1
+
+    def of(self, users: NDArray[np.int32]) -> Ragged:
+        """The histories of these people, oldest first."""
+        length = self.length[users]
+        inside = np.arange(self.items.shape[1])[None, :] < length[:, None]
+        offsets = np.concatenate([[0], length.cumsum()]).astype(np.int64)
+        return Ragged(self.items[users][inside], offsets)
+
+
+class Platform(mesa.Agent):
+    """Serves slates, records clicks, retrains on schedule.
+
+    Args:
+        model: the world it serves.
+        arm: what kind of policy it runs.
+        recommender: guarded recommender, already fitted on the world's past; None for the organic
+            arm, where people browse by themselves.
+    """
+
+    def __init__(self, model: World, arm: Arm, recommender: Guard | None) -> None:
+        super().__init__(model)
+        self.world = model
+        self.arm = arm
+        self.recommender = recommender
+        self.history = HistoryBuffer(model.past)
+        self.clicks_user: list[NDArray[np.int32]] = []
+        self.clicks_item: list[NDArray[np.int32]] = []
+        self.clicks_step: list[NDArray[np.int64]] = []
+        self.learnt_rows = len(model.past)
+        self.retrained = False
+        self._browsed = generator(model.seed, "browse", arm.luck).bit_generator.random_raw()
+
+    def serve(self, users: NDArray[np.int32]) -> Slates:
+        """Slates for the active people of this step."""
+        world = self.world
+        history = self.history.of(users)
+        if self.recommender is None:
+            return self._organic(users, history)
+        attributes = {name: column[users] for name, column in world.users.attributes.items()}
+        return self.recommender.recommend(
+            Requests(
+                users=users,
+                history=history,
+                k=world.people_section.slate,
+                seed=child_seed(world.seed, "recommend"),
+                step=world.t,
+                attributes=attributes,
+            )
+        )
+
+    def _organic(self, users: NDArray[np.int32], history: Ragged) -> Slates:
+        """What people would look at without a recommender: drawn from taste and awareness.
+
+        Gumbel top-k over the whole catalog; noise is laid out by (person, item), so it does not
+        depend on who is active.
+        """
+        world = self.world
+        rng = generator(self._browsed, "step", world.t)
+        noise = -np.log(-np.log(rng.random((len(world.taste), len(world.catalog)))))
+        # affinity by einsum: a BLAS product may round differently for different batch sizes
+        match = np.einsum("nt,it->ni", world.taste[users], world.topics)
+        keys = world.taste_scale * match + world.quality + world.awareness + noise[users]
+        keys[history.row_index, history.values] = -np.inf
+        k = min(world.people_section.slate, keys.shape[1])
+        top = np.argpartition(-keys, k - 1, axis=1)[:, :k]
+        rank = np.argsort(-np.take_along_axis(keys, top, axis=1), axis=1, kind="stable")
+        items = np.take_along_axis(top, rank, axis=1).astype(np.int32)
+        possible = np.isfinite(np.take_along_axis(keys, items, axis=1))
+        return Slates(np.where(possible, items, np.int32(-1)))
+
+    def record(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> None:
+        """Clicks of this step: they enter histories at once and training data at the next update."""
+        self.history.append(users, items)
+        self.clicks_user.append(users)
+        self.clicks_item.append(items)
+        self.clicks_step.append(np.full(len(users), self.world.t, np.int64))
+
+    def log(self) -> Interactions:
+        """Everything the platform knows: the past and all clicks so far, in time order."""
+        past = self.world.past
+        return Interactions(
+            np.concatenate([past.user, *self.clicks_user]).astype(np.int32),
+            np.concatenate([past.item, *self.clicks_item]).astype(np.int32),
+            np.concatenate([past.step, *self.clicks_step]),
+            past.n_users,
+            past.n_items,
+        )
+
+    def learn(self) -> None:
+        """Update the recommender when the schedule says so."""
+        every = self.arm.retrain_every
+        due = every > 0 and (self.world.t + 1) % every == 0
+        self.retrained = bool(due and self.arm.learns and self.recommender is not None)
+        if self.retrained and self.recommender is not None:
+            log = self.log()
+            seed = child_seed(self.world.seed, "update", self.world.t)
+            self.recommender.update(log, since=self.learnt_rows, seed=seed)
+            self.learnt_rows = len(log)
