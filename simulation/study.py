@@ -25,23 +25,29 @@ class Section(BaseModel):
 class StudySection(Section):
     """[study]: what is run, how often, from which seed."""
 
-    name: str = Field("study", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(
+        "study", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the run directory"
+    )
     seed: int = Field(7, ge=0, description="everything random derives from this number")
     steps: int = Field(40, ge=2, description="steps of the feedback loop")
     worlds: int = Field(10, ge=1, description="independent worlds: the unit of inference")
-    arms: tuple[Literal["random", "popularity", "frozen", "none"], ...] = ARMS
+    arms: tuple[Literal["random", "popularity", "frozen", "none"], ...] = Field(
+        ARMS, description="what the same people live with otherwise"
+    )
 
 
 class WorldSection(Section):
     """[world]: the people and the catalog."""
 
-    kind: Literal["synthetic", "dataset"] = "synthetic"
+    kind: Literal["synthetic", "dataset"] = Field(
+        "synthetic", description="invented people, or people fitted to a dataset"
+    )
     dataset: str = Field("", description="ml-100k, ml-1m, or a CSV or Parquet file")
     folder: str = Field("", description="where the dataset's files are, if not in the cache")
     columns: dict[str, str] = Field(default_factory=dict, description="column map of a CSV")
-    users: Annotated[int, Field(ge=1)] = 300
-    items: Annotated[int, Field(ge=2)] = 400
-    topics: Annotated[int, Field(ge=2)] = 12
+    users: Annotated[int, Field(ge=1)] = Field(300, description="people in each world")
+    items: Annotated[int, Field(ge=2)] = Field(400, description="items in the catalog")
+    topics: Annotated[int, Field(ge=2)] = Field(12, description="topics that tastes are made of")
     history: Annotated[float, Field(gt=0)] = Field(
         20.0, description="mean interactions a user has before the loop starts"
     )
@@ -62,27 +68,47 @@ class PeopleSection(Section):
     ``model`` picks a preset; any number given here overrides the preset's own.
     """
 
-    model: Literal["habitual", "curious", "impressionable"] = "habitual"
-    slate: Annotated[int, Field(ge=1, le=100)] = 10
-    drift: Annotated[float, Field(ge=0, le=1)] | None = None
-    exposure_drift: Annotated[float, Field(ge=0, le=1)] | None = None
-    satiation: Annotated[float, Field(ge=0)] | None = None
-    recovery: Annotated[float, Field(ge=0, le=1)] | None = None
-    position_bias: Annotated[float, Field(ge=0)] | None = None
-    outside_utility: float | None = None
-    temperature: Annotated[float, Field(gt=0)] | None = None
+    model: Literal["habitual", "curious", "impressionable"] = Field(
+        "habitual", description="the preset; numbers given below override it"
+    )
+    slate: Annotated[int, Field(ge=1, le=100)] = Field(10, description="items shown at a step")
+    drift: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="how far taste moves toward what is consumed"
+    )
+    exposure_drift: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="how far taste moves toward what is merely shown"
+    )
+    satiation: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="utility lost on a topic just consumed"
+    )
+    recovery: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="share of satiation that fades at a step"
+    )
+    position_bias: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="utility lost per log position"
+    )
+    outside_utility: float | None = Field(None, description="utility of choosing nothing")
+    temperature: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="noise of choice; higher is more random"
+    )
 
 
 class RecommenderSection(Section):
     """[[recommenders]]: one recommender to study."""
 
-    name: str = Field(min_length=1, description="built-in name, entry point, module:attr, path, URL")
+    name: str = Field(
+        min_length=1, description="built-in name, entry point, module:attr, path, URL"
+    )
     label: str = Field("", description="how reports call it; default: derived from the name")
-    args: dict[str, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict)
+    args: dict[str, Scalar | tuple[Scalar, ...]] = Field(
+        default_factory=dict, description="handed to the recommender: { epochs = 20 }"
+    )
     retrain_every: Annotated[int, Field(ge=0)] = Field(
         10, description="steps between updates, 0 = never"
     )
-    seconds_per_call: Annotated[float, Field(gt=0)] = 60.0
+    seconds_per_call: Annotated[float, Field(gt=0)] = Field(
+        60.0, description="a call that takes longer is a fault, and the arm goes on"
+    )
 
 
 class AuditSection(Section):
@@ -97,7 +123,9 @@ class AuditSection(Section):
     auditors: tuple[str, ...] = Field(
         default=(), description="plug-in auditors by entry-point name or module:attr"
     )
-    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+        0.05, description="one-sided level of every check"
+    )
     tau: dict[str, float] = Field(
         default_factory=dict, description="materiality thresholds by check id"
     )
@@ -106,9 +134,13 @@ class AuditSection(Section):
         default=("curious", "impressionable"),
         description="loop findings are repeated under these user models",
     )
-    sensitivity_worlds: Annotated[int, Field(ge=0)] = 5
-    shadows: Annotated[int, Field(ge=2)] = 8
-    allow_inconclusive: bool = False
+    sensitivity_worlds: Annotated[int, Field(ge=0)] = Field(
+        5, description="worlds lived under each of these user models, 0 = none"
+    )
+    shadows: Annotated[int, Field(ge=2)] = Field(
+        8, description="shadow models the privacy audit trains"
+    )
+    allow_inconclusive: bool = Field(False, description="exit 0 instead of 4 when undecided")
 
 
 class Study(Section):
