@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 USER_MODELS = ("habitual", "curious", "impressionable")
-ARMS = ("random", "popularity", "frozen", "none")
+Arm = Literal["random", "popularity", "frozen", "none"]
+ARMS: tuple[Arm, ...] = ("random", "popularity", "frozen", "none")
 
 Scalar = bool | int | float | str
 
@@ -26,13 +27,15 @@ class StudySection(Section):
     """[study]: what is run, how often, from which seed."""
 
     name: str = Field(
-        "study", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the run directory"
+        default="study",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="names the run directory",
     )
-    seed: int = Field(7, ge=0, description="everything random derives from this number")
-    steps: int = Field(40, ge=2, description="steps of the feedback loop")
-    worlds: int = Field(10, ge=1, description="independent worlds: the unit of inference")
-    arms: tuple[Literal["random", "popularity", "frozen", "none"], ...] = Field(
-        ARMS, description="what the same people live with otherwise"
+    seed: int = Field(default=7, ge=0, description="everything random derives from this number")
+    steps: int = Field(default=40, ge=2, description="steps of the feedback loop")
+    worlds: int = Field(default=10, ge=1, description="independent worlds: the unit of inference")
+    arms: tuple[Arm, ...] = Field(
+        default=ARMS, description="what the same people live with otherwise"
     )
 
 
@@ -40,19 +43,23 @@ class WorldSection(Section):
     """[world]: the people and the catalog."""
 
     kind: Literal["synthetic", "dataset"] = Field(
-        "synthetic", description="invented people, or people fitted to a dataset"
+        default="synthetic", description="invented people, or people fitted to a dataset"
     )
-    dataset: str = Field("", description="ml-100k, ml-1m, or a CSV or Parquet file")
-    folder: str = Field("", description="where the dataset's files are, if not in the cache")
+    dataset: str = Field(default="", description="ml-100k, ml-1m, or a CSV or Parquet file")
+    folder: str = Field(
+        default="", description="where the dataset's files are, if not in the cache"
+    )
     columns: dict[str, str] = Field(default_factory=dict, description="column map of a CSV")
-    users: Annotated[int, Field(ge=1)] = Field(300, description="people in each world")
-    items: Annotated[int, Field(ge=2)] = Field(400, description="items in the catalog")
-    topics: Annotated[int, Field(ge=2)] = Field(12, description="topics that tastes are made of")
+    users: Annotated[int, Field(ge=1)] = Field(default=300, description="people in each world")
+    items: Annotated[int, Field(ge=2)] = Field(default=400, description="items in the catalog")
+    topics: Annotated[int, Field(ge=2)] = Field(
+        default=12, description="topics that tastes are made of"
+    )
     history: Annotated[float, Field(gt=0)] = Field(
-        20.0, description="mean interactions a user has before the loop starts"
+        default=20.0, description="mean interactions a user has before the loop starts"
     )
     unequal_base_rates: bool = Field(
-        False, description="groups differ in taste breadth and activity (a fairness trap)"
+        default=False, description="groups differ in taste breadth and activity (a fairness trap)"
     )
 
     @model_validator(mode="after")
@@ -69,27 +76,29 @@ class PeopleSection(Section):
     """
 
     model: Literal["habitual", "curious", "impressionable"] = Field(
-        "habitual", description="the preset; numbers given below override it"
+        default="habitual", description="the preset; numbers given below override it"
     )
-    slate: Annotated[int, Field(ge=1, le=100)] = Field(10, description="items shown at a step")
+    slate: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=10, description="items shown at a step"
+    )
     drift: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        None, description="how far taste moves toward what is consumed"
+        default=None, description="how far taste moves toward what is consumed"
     )
     exposure_drift: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        None, description="how far taste moves toward what is merely shown"
+        default=None, description="how far taste moves toward what is merely shown"
     )
     satiation: Annotated[float, Field(ge=0)] | None = Field(
-        None, description="utility lost on a topic just consumed"
+        default=None, description="utility lost on a topic just consumed"
     )
     recovery: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        None, description="share of satiation that fades at a step"
+        default=None, description="share of satiation that fades at a step"
     )
     position_bias: Annotated[float, Field(ge=0)] | None = Field(
-        None, description="utility lost per log position"
+        default=None, description="utility lost per log position"
     )
-    outside_utility: float | None = Field(None, description="utility of choosing nothing")
+    outside_utility: float | None = Field(default=None, description="utility of choosing nothing")
     temperature: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="noise of choice; higher is more random"
+        default=None, description="noise of choice; higher is more random"
     )
 
 
@@ -99,15 +108,17 @@ class RecommenderSection(Section):
     name: str = Field(
         min_length=1, description="built-in name, entry point, module:attr, path, URL"
     )
-    label: str = Field("", description="how reports call it; default: derived from the name")
+    label: str = Field(
+        default="", description="how reports call it; default: derived from the name"
+    )
     args: dict[str, Scalar | tuple[Scalar, ...]] = Field(
         default_factory=dict, description="handed to the recommender: { epochs = 20 }"
     )
     retrain_every: Annotated[int, Field(ge=0)] = Field(
-        10, description="steps between updates, 0 = never"
+        default=10, description="steps between updates, 0 = never"
     )
     seconds_per_call: Annotated[float, Field(gt=0)] = Field(
-        60.0, description="a call that takes longer is a fault, and the arm goes on"
+        default=60.0, description="a call that takes longer is a fault, and the arm goes on"
     )
 
 
@@ -124,23 +135,25 @@ class AuditSection(Section):
         default=(), description="plug-in auditors by entry-point name or module:attr"
     )
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = Field(
-        0.05, description="one-sided level of every check"
+        default=0.05, description="one-sided level of every check"
     )
     tau: dict[str, float] = Field(
         default_factory=dict, description="materiality thresholds by check id"
     )
-    group: str = Field("gender", description="the user attribute that bias audits compare")
+    group: str = Field(default="gender", description="the user attribute that bias audits compare")
     user_models: tuple[Literal["habitual", "curious", "impressionable"], ...] = Field(
         default=("curious", "impressionable"),
         description="loop findings are repeated under these user models",
     )
     sensitivity_worlds: Annotated[int, Field(ge=0)] = Field(
-        5, description="worlds lived under each of these user models, 0 = none"
+        default=5, description="worlds lived under each of these user models, 0 = none"
     )
     shadows: Annotated[int, Field(ge=2)] = Field(
-        8, description="shadow models the privacy audit trains"
+        default=8, description="shadow models the privacy audit trains"
     )
-    allow_inconclusive: bool = Field(False, description="exit 0 instead of 4 when undecided")
+    allow_inconclusive: bool = Field(
+        default=False, description="exit 0 instead of 4 when undecided"
+    )
 
 
 class Study(Section):

@@ -1,0 +1,290 @@
+"""study.toml: read it, override it, write it, and say in one line what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from ..recommenders.errors import UserError, unknown_name
+from .study import PeopleSection, RecommenderSection, Study
+
+Json = dict[str, Any]
+"""A parsed TOML table, before validation."""
+
+
+def read_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
+    """Read and validate a study file.
+
+    Args:
+        path: the TOML file.
+        overrides: ``a.b=c`` strings that win over the file; ``c`` is read as a TOML value and, if
+            it is none, as text.
+
+    Raises:
+        UserError: no such file, bad TOML (with line and column), or a value that does not fit,
+            named by file, table and key.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"no such study file: {path}. `loopaudit init {path}` writes one") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path} is not valid TOML: {error}") from None
+    return study_from(raw, source=path.name, overrides=overrides)
+
+
+def with_overrides(study: Study, overrides: Sequence[str], *, source: str = "study") -> Study:
+    """The study with ``a.b=c`` strings applied and everything validated again."""
+    if not overrides:
+        return study
+    return study_from(study.model_dump(mode="json"), source=source, overrides=overrides)
+
+
+def study_from(raw: Json, *, source: str, overrides: Sequence[str] = ()) -> Study:
+    """Validate a parsed study; ``source`` is the file name that messages carry."""
+    raw = json.loads(json.dumps(raw, default=str))  # a copy; TOML dates become text
+    for override in overrides:
+        _override(raw, override)
+    try:
+        return Study.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(_explain(error, raw, source, overrides)) from None
+
+
+def to_toml(study: Study) -> str:
+    """The study as TOML with every default written out; ``read_study`` gives it back."""
+    return "\n".join(_tables(study, comments=False))
+
+
+def commented_toml(study: Study) -> str:
+    """The study as TOML for people: each key with what it means, its bounds and its default."""
+    head = (
+        "# A LoopAudit study: simulated people live with a recommender, then an audit asks what",
+        "# it did to them. Run it:  loopaudit audit study.toml",
+        "# Every key stands at its default; unknown keys are refused.",
+        "",
+    )
+    return "\n".join([*head, *_tables(study, comments=True)])
+
+
+# Writing -----------------------------------------------------------------------------------------
+
+
+def _tables(study: Study, *, comments: bool) -> Iterable[str]:
+    for name in type(study).model_fields:
+        value = getattr(study, name)
+        if isinstance(value, tuple):
+            for i, section in enumerate(value):
+                yield from _table(f"[[{name}]]", section, comments=comments and i == 0)
+        else:
+            yield from _table(f"[{name}]", value, comments=comments)
+
+
+def _table(title: str, section: BaseModel, *, comments: bool) -> Iterable[str]:
+    if comments:
+        told = (type(section).__doc__ or "").strip().splitlines()[0]
+        yield f"# {told.split(': ', 1)[-1]}"
+    yield title
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        line = f"{name} = {_toml(value)}" if value is not None else ""
+        if comments and value is None:  # TOML has no null: the key stays visible, commented out
+            line = f"# {name} = {_toml(getattr(_preset(section), name))}"
+        note = _note(field) if comments else ""
+        if note and len(line) < 33:
+            yield f"{line.ljust(34)}# {note}"
+        elif line:
+            yield from (f"# {note}", line) if note else (line,)
+    yield ""
+
+
+def _preset(section: BaseModel) -> object:
+    """What a number left out of [people] amounts to."""
+    from .people import user_model
+
+    return user_model(section) if isinstance(section, PeopleSection) else section
+
+
+def _note(field: FieldInfo) -> str:
+    parts = [field.description] if field.description else []
+    for rule in field.metadata:
+        for key, word in (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below")):
+            bound = getattr(rule, key, None)
+            if bound is not None:
+                parts.append(f"{word} {bound:g}")
+    choices = _choices(field.annotation)
+    if choices:
+        parts.append(" | ".join(choices))
+    return "; ".join(parts)
+
+
+def _choices(annotation: object) -> tuple[str, ...]:
+    """The words a Literal allows, also inside a tuple."""
+    arguments: tuple[object, ...] = getattr(annotation, "__args__", ())
+    if arguments and all(isinstance(a, str) for a in arguments):
+        return tuple(str(a) for a in arguments)
+    for argument in arguments:
+        if found := _choices(argument):
+            return found
+    return ()
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, Mapping):
+        inside = ", ".join(f"{_toml(str(k))} = {_toml(v)}" for k, v in value.items())
+        return f"{{ {inside} }}" if inside else "{}"
+    if isinstance(value, Sequence):
+        return f"[{', '.join(_toml(v) for v in value)}]"
+    raise TypeError(f"a study holds no {type(value).__name__}")
+
+
+# Overriding --------------------------------------------------------------------------------------
+
+
+def _override(raw: Json, override: str) -> None:
+    key, equals, text = override.partition("=")
+    path = key.strip().split(".")
+    if not equals or not all(path):
+        raise UserError(f"--set wants table.key=value, got {override!r}")
+    here: Any = raw
+    for i, part in enumerate(path[:-1]):
+        if isinstance(here, list):
+            here = here[_index(here, part, override)]
+        else:
+            here = here.setdefault(part, {})
+        if not isinstance(here, dict | list):
+            raise UserError(f"--set {override}: {'.'.join(path[: i + 1])} is not a table")
+    last: Any = path[-1]
+    here[_index(here, last, override) if isinstance(here, list) else last] = _value(text.strip())
+
+
+def _index(rows: list[Any], part: str, override: str) -> int:
+    if not part.isdigit() or int(part) >= len(rows):
+        raise UserError(f"--set {override}: {part!r} is not a row number from 0 to {len(rows) - 1}")
+    return int(part)
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+# Explaining --------------------------------------------------------------------------------------
+
+
+def _explain(error: ValidationError, raw: Json, source: str, overrides: Sequence[str]) -> str:
+    """One line a mistake, each naming file, table and key."""
+    from_options = {o.partition("=")[0].strip() for o in overrides}
+    lines: dict[tuple[str | int, ...], str] = {}
+    for one in error.errors(include_url=False):
+        place = _place(one["loc"], raw, absent=one["type"] in ("missing", "extra_forbidden"))
+        dotted = ".".join(str(p) for p in place)
+        where = f"--set {dotted}" if dotted in from_options else f"{source}, {_spot(place)}"
+        said = f"{_complaint(one, place)} ({where})" if place else f"{_message(one)} ({source})"
+        lines.setdefault(place, said)  # a union complains once for each of its members
+    return "\n".join(lines.values())
+
+
+def _place(loc: tuple[str | int, ...], raw: Json, *, absent: bool) -> tuple[str | int, ...]:
+    """``loc`` without pydantic's names for union members: only keys that lead somewhere.
+
+    With ``absent`` the last part names a key that should, or should not, be there.
+    """
+    place: list[str | int] = []
+    here: Any = raw
+    for part in loc:
+        inside = (isinstance(here, dict) and part in here) or (
+            isinstance(here, list) and isinstance(part, int)
+        )
+        if not inside:
+            if absent:
+                place.append(part)
+            break
+        place.append(part)
+        here = here[part]
+    return tuple(place)
+
+
+def _spot(place: tuple[str | int, ...]) -> str:
+    if len(place) >= 2 and isinstance(place[1], int):
+        rest = ".".join(str(p) for p in place[2:])
+        return f"[[{place[0]}]] number {place[1] + 1}" + (f", {rest}" if rest else "")
+    rest = ".".join(str(p) for p in place[1:])
+    return f"[{place[0]}]" + (f" {rest}" if rest else "")
+
+
+def _complaint(one: Any, place: tuple[str | int, ...]) -> str:
+    key, got, about = str(place[-1]), one["input"], one.get("ctx", {})
+    if isinstance(place[-1], int) and len(place) > 1:
+        key = str(place[-2])
+    if "args" in place[2:-1]:
+        return f"{key} must be a number, text, true or false, or a list of these, got {got!r}"
+    match one["type"]:
+        case "extra_forbidden":
+            kind = "table" if len(place) == 1 else "key"
+            return str(unknown_name(kind, key, _keys_beside(place))).rstrip(".")
+        case "literal_error":
+            known = str(about["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
+            return f"{key}: {unknown_name('value', str(got), known)}".rstrip(".")
+        case "greater_than_equal":
+            return f"{key} must be at least {about['ge']}, got {got}"
+        case "greater_than":
+            return f"{key} must be above {about['gt']}, got {got}"
+        case "less_than_equal":
+            return f"{key} must be at most {about['le']}, got {got}"
+        case "less_than":
+            return f"{key} must be below {about['lt']}, got {got}"
+        case "missing":
+            return f"{key} is missing"
+        case "int_type" | "int_parsing" | "int_from_float":
+            return f"{key} must be a whole number, got {got!r}"
+        case "float_type" | "float_parsing":
+            return f"{key} must be a number, got {got!r}"
+        case "bool_type" | "bool_parsing":
+            return f"{key} must be true or false, got {got!r}"
+        case "string_type":
+            return f"{key} must be text in quotes, got {got!r}"
+        case "string_pattern_mismatch":
+            return f"{key} must be letters, digits, dots, dashes or underscores, got {got!r}"
+        case "model_type" | "dict_type":
+            return f"{key} must be a table, got {got!r}"
+        case "tuple_type":
+            return f"{key} must be a list, got {got!r}"
+        case "value_error":
+            return _message(one)
+        case _:
+            return f"{key}: {_message(one)}, got {got!r}"
+
+
+def _message(one: Any) -> str:
+    return str(one["msg"]).removeprefix("Value error, ")
+
+
+def _keys_beside(place: tuple[str | int, ...]) -> tuple[str, ...]:
+    if len(place) == 1:
+        return tuple(Study.model_fields)
+    table = str(place[0])
+    if table == "recommenders":
+        return tuple(RecommenderSection.model_fields)
+    return tuple(type(getattr(Study(), table)).model_fields)
