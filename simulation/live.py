@@ -1,0 +1,281 @@
+"""One world lived through all its arms: recorded in parts, checkpointed, resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import polars as pl
+
+from ..recommenders.border import State
+from ..recommenders.guard import Faults, Guard
+from .arms import Arm, arms_of
+from .measures import SERIES, Measures
+from .run import Factories, fit_seed, guarded, sensitivity_models, variant, world_name
+from .store import Arrays, Store
+from .study import Study, label_of
+from .world import Shown, World, origin
+
+PART_STEPS = 10
+"""Steps in one part of the event log; a crash loses at most one part."""
+
+Tick = Callable[[int, str], None]
+"""Called as ``tick(steps_done, what)`` while a world is lived."""
+
+
+def live_world(study: Study, index: int, store: Store, factories: Factories, tick: Tick) -> None:
+    """Live every arm of world ``index``, then the same under the other user models.
+
+    What is already finished in the store is kept; an arm that stopped half-way goes on from its
+    last checkpoint, or from its start when its recommender cannot be saved.
+    """
+    write_world(study, index, store)
+    fits: dict[str, State | None] = {}
+    for prefix, part in variants(study, index):
+        for arm in arms_of(part):
+            done = f"{prefix}state/{arm.name}/{world_name(index)}/done.json"
+            if store.exists(done):
+                tick(part.study.steps, arm.name)
+                continue
+            ArmRun(part, index, arm, store, prefix, factories, fits, tick).run()
+
+
+def variants(study: Study, index: int) -> list[tuple[str, Study]]:
+    """(directory prefix, study) of every user model that world ``index`` is lived under."""
+    found = [("", study)]
+    for model in sensitivity_models(study):
+        other = variant(study, model)
+        if index < other.study.worlds:
+            found.append((f"sensitivity/{model}/", other))
+    return found
+
+
+def write_world(study: Study, index: int, store: Store) -> None:
+    """The world's people, items and past, once."""
+    folder = f"worlds/{world_name(index)}"
+    if store.exists(f"{folder}/topics.json"):
+        return
+    start = origin(study.world, study.study.seed, index)
+    store.put_frame(f"{folder}/catalog.parquet", start.catalog.to_frame())
+    people: dict[str, object] = {
+        "user": np.arange(len(start.taste), dtype=np.int32),
+        "id": list(start.users.ids),
+    }
+    for name, column in start.users.attributes.items():
+        people[name] = column.tolist()
+    people["activity"] = start.activity
+    people["taste"] = pl.Series(
+        "taste", start.taste, dtype=pl.Array(pl.Float32, start.taste.shape[1])
+    )
+    store.put_frame(f"{folder}/users.parquet", pl.DataFrame(people))
+    log = start.log
+    history = pl.DataFrame({"user": log.user, "item": log.item, "step": log.step})
+    store.put_frame(f"{folder}/history.parquet", history)
+    store.put_json(f"{folder}/topics.json", list(start.catalog.topic_names))  # last: means done
+
+
+class ArmRun:
+    """One arm of one world, from the first step (or the last checkpoint) to the end."""
+
+    def __init__(
+        self,
+        study: Study,
+        index: int,
+        arm: Arm,
+        store: Store,
+        prefix: str,
+        factories: Factories,
+        fits: dict[str, State | None],
+        tick: Tick,
+    ) -> None:
+        self.study, self.index, self.arm, self.store = study, index, arm, store
+        self.prefix, self.factories, self.fits, self.tick = prefix, factories, fits, tick
+        self.place = f"{arm.name}/{world_name(index)}"
+        self.checkpoint = f"{prefix}state/{self.place}/checkpoint.npz"
+        self.rows: list[pl.DataFrame] = []
+        self.series: dict[str, list[float]] = {name: [] for name in ("step", *SERIES)}
+        self.saveable = True
+
+    def run(self) -> None:
+        """Live the arm and write what it left; the last file written says that it is complete."""
+        self.tick(0, f"{self.arm.name}: learning")
+        world = self._start()
+        steps = self.study.study.steps
+        self.tick(world.t, self.arm.name)
+        while world.t < steps:
+            world.step()
+            self._record(world)
+            self.tick(1, self.arm.name)
+            if world.t % PART_STEPS == 0 or world.t == steps:
+                self._write_part(world)
+                if world.t < steps:
+                    self._save(world)
+        series = pl.DataFrame(self.series).with_columns(pl.col("step").cast(pl.Int32))
+        self.store.put_frame(f"{self.prefix}series/{self.place}.parquet", series)
+        self.store.put_frame(
+            f"{self.prefix}outcomes/{self.place}.parquet", world.measures.outcomes()
+        )
+        guard = world.platform.recommender
+        faults = guard.faults if guard is not None else Faults()
+        self.store.put_json(
+            f"{self.prefix}state/{self.place}/done.json", {"faults": faults.to_dict()}
+        )
+        self.store.remove(self.checkpoint)
+
+    # -- where it starts ---------------------------------------------------------------------
+
+    def _start(self) -> World:
+        held = self.store.arrays(self.checkpoint) if self.store.exists(self.checkpoint) else None
+        guard = None
+        if self.arm.recommender is not None:
+            n_items = len(origin(self.study.world, self.study.study.seed, self.index).catalog)
+            guard = guarded(self.arm.recommender, n_items=n_items, factories=self.factories)
+        world = World(
+            self.study.world,
+            self.study.people,
+            seed=self.study.study.seed,
+            index=self.index,
+            arm=self.arm,
+            recommender=guard,
+        )
+        if held is None:
+            self._remove_parts(0)
+            if guard is not None:
+                self._fit(world, guard)
+            return world
+        self._restore(world, held)
+        return world
+
+    def _fit(self, world: World, guard: Guard) -> None:
+        """Fit on the past, or take over the fit another arm of this world already made.
+
+        Even the arm that made the fit goes on from the saved state, so that a resumed run and an
+        uninterrupted one walk the same path.
+        """
+        section = self.arm.recommender
+        assert section is not None
+        key = label_of(section)
+        name = f"state/{key}/{world_name(self.index)}/initial.npz"
+        if key not in self.fits and self.store.exists(name):
+            self.fits[key] = self.store.arrays(name)
+        if key not in self.fits:
+            guard.fit(world.past, world.catalog.public(), seed=fit_seed(world.seed))
+            self.fits[key] = guard.state()
+            if self.fits[key] is None:
+                self.saveable = False
+                return
+        state = self.fits[key]
+        if state is None:  # cannot be saved: every arm fits for itself
+            self.saveable = False
+            guard.fit(world.past, world.catalog.public(), seed=fit_seed(world.seed))
+            return
+        if self.arm.kind == "target" and self.prefix == "" and not self.store.exists(name):
+            self.store.put_arrays(name, state)
+        faults = guard.faults
+        fresh = guarded(section, n_items=len(world.catalog), factories=self.factories)
+        fresh.load_state({key: value.copy() for key, value in state.items()})
+        fresh.faults = faults
+        world.platform.recommender = fresh
+
+    # -- what is recorded --------------------------------------------------------------------
+
+    def _record(self, world: World) -> None:
+        shown: Shown | None = world.shown
+        assert shown is not None
+        real = shown.items >= 0
+        k = shown.items.shape[1]
+        slot = np.broadcast_to(np.arange(k, dtype=np.int16), real.shape)
+        clicked = slot == shown.position[:, None]
+        n = int(real.sum())
+
+        def column(values: object) -> pl.Series:
+            if values is None:
+                return pl.Series([None] * n, dtype=pl.Float32)
+            return pl.Series(np.asarray(values)[real].astype(np.float32))
+
+        by = self.arm.recommender.name if self.arm.recommender is not None else "organic"
+        self.rows.append(
+            pl.DataFrame(
+                {
+                    "step": np.full(n, world.t - 1, np.int32),
+                    "user": np.repeat(shown.users, real.sum(axis=1)),
+                    "position": slot[real],
+                    "item": shown.items[real],
+                    "score": column(shown.scores),
+                    "propensity": column(shown.propensities),
+                    "shown_by": pl.repeat(by, n, dtype=pl.String, eager=True),
+                    "clicked": clicked[real],
+                    "value": column(np.where(clicked, 1.0, np.nan)).fill_nan(None),
+                }
+            )
+        )
+        now = world.measures.current
+        self.series["step"].append(world.t - 1)
+        for name in SERIES:
+            self.series[name].append(now[name])
+
+    def _part(self, number: int) -> str:
+        return f"{self.prefix}events/{self.place}/part-{number:05d}.parquet"
+
+    def _write_part(self, world: World) -> None:
+        number = (world.t - 1) // PART_STEPS
+        self.store.put_frame(self._part(number), pl.concat(self.rows))
+        self.rows = []
+
+    def _remove_parts(self, first: int) -> None:
+        for name in self.store.listing(f"{self.prefix}events/{self.place}/"):
+            if int(name[-13:-8]) >= first:
+                self.store.remove(name)
+
+    # -- checkpoints -------------------------------------------------------------------------
+
+    def _save(self, world: World) -> None:
+        guard = world.platform.recommender
+        model: State | None = {}
+        if guard is not None:
+            model = guard.state() if self.saveable else None
+        if model is None:
+            return
+        platform, measures = world.platform, world.measures
+        empty = np.empty(0, np.int64)
+        held: Arrays = {
+            "t": np.array(world.t),
+            "taste": world.taste,
+            "satiation": world.satiation,
+            "clicks_user": np.concatenate([empty, *platform.clicks_user]),
+            "clicks_item": np.concatenate([empty, *platform.clicks_item]),
+            "clicks_step": np.concatenate([empty, *platform.clicks_step]),
+            "learnt_rows": np.array(platform.learnt_rows),
+            **{f"measure/{name}": getattr(measures, name) for name in Measures.ARRAYS},
+            **{f"series/{name}": np.array(values) for name, values in self.series.items()},
+            **{f"model/{name}": np.asarray(value) for name, value in model.items()},
+        }
+        if guard is not None:
+            held["guard"] = np.frombuffer(guard.memory(), dtype=np.uint8)
+        self.store.put_arrays(self.checkpoint, held)
+
+    def _restore(self, world: World, held: Arrays) -> None:
+        platform, measures = world.platform, world.measures
+        world.t = int(held["t"])
+        world.taste[:] = held["taste"]
+        world.satiation[:] = held["satiation"]
+        step = held["clicks_step"]
+        for t in np.unique(step):
+            now = step == t
+            users = held["clicks_user"][now].astype(np.int32)
+            items = held["clicks_item"][now].astype(np.int32)
+            platform.history.append(users, items)
+            platform.clicks_user.append(users)
+            platform.clicks_item.append(items)
+            platform.clicks_step.append(step[now])
+        platform.learnt_rows = int(held["learnt_rows"])
+        for name in Measures.ARRAYS:
+            getattr(measures, name)[...] = held[f"measure/{name}"]
+        self.series = {name: held[f"series/{name}"].tolist() for name in self.series}
+        guard = platform.recommender
+        if guard is not None:
+            guard.load_state(
+                {key[6:]: value for key, value in held.items() if key.startswith("model/")}
+            )
+            guard.recall(held["guard"].tobytes())
+        self._remove_parts(world.t // PART_STEPS)

@@ -1,0 +1,164 @@
+"""What is measured of a world in each step, and of each person over a whole arm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .world import World
+
+SERIES = {
+    "slate_entropy": "topic entropy of the slates, mean over active people (bits)",
+    "click_entropy": "topic entropy of recent consumption, mean over people (bits)",
+    "click_rate": "share of active people who chose something",
+    "slate_utility": "match of shown items with taste, mean over slots (0 to 1)",
+    "click_utility": "match of chosen items with taste, mean over choices (0 to 1)",
+    "taste_shift": "total variation distance of taste from the start, mean over people (0 to 1)",
+    "taste_entropy": "entropy of taste, mean over people (bits)",
+    "exposure_gini": "Gini of cumulative exposure over the whole catalog (0 equal, 1 one item)",
+    "coverage": "share of the catalog shown so far",
+    "popularity": "popularity percentile of shown items before the loop, mean (0 to 1)",
+    "retrained": "1 when the recommender learnt in this step",
+}
+
+_RECENT = 0.9  # weight that recent consumption keeps per step: half-life 6.6 steps
+
+
+def entropy_bits(mass: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Shannon entropy of each row after normalising it, in bits; NaN for rows without mass."""
+    total = mass.sum(axis=-1, keepdims=True, dtype=np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        p = mass / total
+        terms = np.where(p > 0, p * np.log2(p), 0.0)
+    result = -terms.sum(axis=-1)
+    return np.where(total[..., 0] > 0, np.maximum(result, 0.0), np.nan)
+
+
+def gini(counts: NDArray[np.number]) -> float:
+    """Gini coefficient over every entry, zeros included: ``sum((2j - n - 1) x_j) / (n sum x)``."""
+    x = np.sort(np.asarray(counts, dtype=np.float64))
+    n = len(x)
+    total = x.sum()
+    if total <= 0:
+        return float("nan")
+    return float(((2 * np.arange(1, n + 1) - n - 1) * x).sum() / (n * total))
+
+
+def _mean(values: NDArray[np.floating]) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean(dtype=np.float64)) if len(known) else float("nan")
+
+
+class Measures:
+    """Running tallies of one world under one arm."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        n_users, n_items = len(world.taste), len(world.catalog)
+        self.current: dict[str, float] = dict.fromkeys(SERIES, float("nan"))
+        self.exposure = np.zeros(n_items, np.int64)
+        counts = world.past.popularity()
+        rank = np.argsort(np.argsort(counts, kind="stable"), kind="stable")
+        self.percentile = (rank / max(n_items - 1, 1)).astype(np.float32)
+        self.recent = np.zeros((n_users, world.topics.shape[1]), np.float32)
+        np.add.at(self.recent, world.past.user, world.topics[world.past.item])
+        length = np.bincount(world.past.user, minlength=n_users)
+        self.recent *= (5.0 / np.maximum(length, 1)).astype(np.float32)[:, None]
+        self.clicks = np.zeros(n_users, np.int32)
+        self.slots = np.zeros(n_users, np.int64)
+        self.slate_match = np.zeros(n_users, np.float64)
+        self.click_match = np.zeros(n_users, np.float64)
+        self.click_match_initial = np.zeros(n_users, np.float64)
+
+    def before_change(
+        self,
+        users: NDArray[np.int32],
+        items: NDArray[np.int32],
+        position: NDArray[np.int64],
+        clicked: NDArray[np.int32],
+        match: NDArray[np.float32],
+    ) -> None:
+        """Tally slates and choices against the tastes that made them.
+
+        Args:
+            users: (n,) active; items: (n, k) shown; position, clicked: (n,) or -1;
+            match: (n, k) affinity of each shown item.
+        """
+        world, now = self.world, self.current
+        shown = items >= 0
+        took = clicked >= 0
+        topics = world.topics
+        slate_mass = np.where(shown[..., None], topics[np.maximum(items, 0)], 0).sum(axis=1)
+        self.exposure += np.bincount(items[shown], minlength=len(self.exposure))
+        chosen_match = match[np.arange(len(users)), np.maximum(position, 0)]
+        initial = np.einsum(
+            "nt,nt->n", topics[np.maximum(clicked, 0)], world.initial_taste[users]
+        )
+        self.slots[users] += shown.sum(axis=1)
+        self.slate_match[users] += np.where(shown, match, 0).sum(axis=1)
+        self.clicks[users] += took
+        self.click_match[users] += np.where(took, chosen_match, 0)
+        self.click_match_initial[users] += np.where(took, initial, 0)
+        self.recent *= np.float32(_RECENT)
+        self.recent[users[took]] += topics[clicked[took]]
+        now["slate_entropy"] = _mean(entropy_bits(slate_mass))
+        now["click_rate"] = float(took.mean()) if len(took) else float("nan")
+        now["slate_utility"] = _mean(match[shown])
+        now["click_utility"] = _mean(chosen_match[took])
+        now["popularity"] = _mean(self.percentile[items[shown]])
+
+    def after_change(self) -> None:
+        """Measures of the state after people changed and the platform learnt."""
+        world, now = self.world, self.current
+        now["click_entropy"] = _mean(entropy_bits(self.recent))
+        now["taste_shift"] = _mean(self.taste_shift())
+        now["taste_entropy"] = _mean(entropy_bits(world.taste))
+        now["exposure_gini"] = gini(self.exposure)
+        now["coverage"] = float((self.exposure > 0).mean())
+        now["retrained"] = float(world.platform.retrained)
+
+    def taste_shift(self) -> NDArray[np.float64]:
+        """(users,) total variation distance between taste now and at the start."""
+        world = self.world
+        return 0.5 * np.abs(world.taste - world.initial_taste).sum(axis=1, dtype=np.float64)
+
+    def outcomes(self) -> pl.DataFrame:
+        """One row a person; see Run.outcomes for the columns."""
+        clicks = np.maximum(self.clicks, 1)
+        took = self.clicks > 0
+        width = self.world.taste.shape[1]
+        slots = np.maximum(self.slots, 1)
+
+        def per_click(total: NDArray[np.float64]) -> pl.Series:
+            values = pl.Series((total / clicks).astype(np.float32))
+            return pl.select(pl.when(pl.Series(took)).then(values)).to_series()
+
+        seen = pl.Series((self.slate_match / slots).astype(np.float32))
+        return pl.DataFrame(
+            {
+                "user": np.arange(len(self.clicks), dtype=np.int32),
+                "clicks": self.clicks,
+                "slate_utility": pl.select(
+                    pl.when(pl.Series(self.slots > 0)).then(seen)
+                ).to_series(),
+                "click_utility": per_click(self.click_match),
+                "initial_click_utility": per_click(self.click_match_initial),
+                "taste_end": pl.Series(
+                    "taste_end", self.world.taste, dtype=pl.Array(pl.Float32, width)
+                ),
+            }
+        )
+
+    ARRAYS = (
+        "exposure",
+        "recent",
+        "clicks",
+        "slots",
+        "slate_match",
+        "click_match",
+        "click_match_initial",
+    )

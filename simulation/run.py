@@ -1,0 +1,291 @@
+"""What a simulation left: event logs, series, outcomes and states, read lazily."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from ..recommenders.catalog import Catalog
+from ..recommenders.errors import UserError, unknown_name
+from ..recommenders.interactions import Interactions
+from ..recommenders.randomness import child_seed
+from .arms import Arm, arms_of
+from .store import DiskStore, Store
+from .study import RecommenderSection, Study, label_of
+
+if TYPE_CHECKING:
+    from ..recommenders.border import Recommender
+    from ..recommenders.guard import Guard
+
+Factories = Mapping[str, Callable[[], "Recommender"]]
+"""Recommenders that exist only in this process (a notebook's function), by label."""
+
+SCHEMA_VERSION = 1
+
+
+def world_name(index: int) -> str:
+    """The directory name of a world: "w003"."""
+    return f"w{index:03d}"
+
+
+class Run:
+    """A finished simulation.
+
+    Attributes:
+        study: what was asked for, every default written out.
+        path: the run directory, or None when the run lives in memory.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        store: Store,
+        *,
+        path: Path | None = None,
+        factories: Factories | None = None,
+        prefix: str = "",
+    ) -> None:
+        self.study = study
+        self.path = path
+        self._store = store
+        self._factories = dict(factories or {})
+        self._prefix = prefix
+        self._arms = {arm.name: arm for arm in arms_of(study)}
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Read a run directory; refuses an unfinished or a damaged one.
+
+        Raises:
+            UserError: the directory is no run, is unfinished, or a file is not what was written.
+        """
+        root = Path(path)
+        store = DiskStore(root)
+        if not store.exists("manifest.json"):
+            raise UserError(f"{root} is not a run directory: it has no manifest.json")
+        try:
+            manifest = store.json("manifest.json")
+            study = Study.model_validate(manifest["study"])
+        except (ValueError, KeyError) as error:
+            raise UserError(f"{root}/manifest.json cannot be read: {error}") from error
+        if manifest.get("schema") != SCHEMA_VERSION:
+            raise UserError(
+                f"{root} was written with run schema {manifest.get('schema')}, this LoopAudit "
+                f"reads schema {SCHEMA_VERSION}; simulate again"
+            )
+        if not manifest.get("finished"):
+            raise UserError(
+                f"{root} is unfinished; run `loopaudit simulate {root / 'study.toml'} --out {root}`"
+                " to go on where it stopped"
+            )
+        for name, digest in manifest["files"].items():
+            file = root / name
+            if not file.exists():
+                raise UserError(f"{root} is damaged: {name} is missing; simulate again")
+            if hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+                raise UserError(
+                    f"{root} is damaged: {name} is not the file that was written "
+                    "(its sha256 differs from the manifest); simulate again"
+                )
+        return cls(study, store, path=root)
+
+    def __repr__(self) -> str:
+        where = str(self.path) if self.path else "in memory"
+        return (
+            f"Run({', '.join(self.targets)}; {len(self.arms)} arms x {self.worlds} worlds x "
+            f"{self.steps} steps, {where})"
+        )
+
+    @property
+    def worlds(self) -> int:
+        """Number of independent worlds: the units of inference."""
+        return self.study.study.worlds
+
+    @property
+    def steps(self) -> int:
+        """Steps of the loop."""
+        return self.study.study.steps
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The run's manifest, or {} in memory."""
+        held: dict[str, Any] = (
+            self._store.json("manifest.json") if self._store.exists("manifest.json") else {}
+        )
+        return held
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Labels of the studied recommenders."""
+        return tuple(label_of(section) for section in self.study.recommenders)
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Names of every arm."""
+        return tuple(self._arms)
+
+    def spec(self, target: str) -> RecommenderSection:
+        """The study's entry of one target."""
+        for section in self.study.recommenders:
+            if label_of(section) == target:
+                return section
+        raise unknown_name("recommender", target, self.targets)
+
+    def arm(self, target: str, kind: str) -> str | None:
+        """The arm that plays a part in a target's contrasts, or None when it was not run.
+
+        Args:
+            target: label of a recommender.
+            kind: "target", "frozen", "random", "popularity" or "none".
+        """
+        name = {"target": target, "frozen": f"{target}-frozen"}.get(kind, kind)
+        found = self._arms.get(name)
+        return name if found is not None and found.kind == kind else None
+
+    def _known(self, arm: str) -> Arm:
+        if arm not in self._arms:
+            raise unknown_name("arm", arm, self._arms)
+        return self._arms[arm]
+
+    def _one(self, name: str) -> pl.DataFrame:
+        return self._store.scan([name]).collect()
+
+    def events(self, arm: str, world: int) -> pl.LazyFrame:
+        """The event log of one arm in one world, one row per shown slot.
+
+        Sorted by step, user, position; columns: step, user, position, item, score, propensity,
+        shown_by, clicked, value.
+        """
+        self._known(arm)
+        parts = self._store.listing(f"{self._prefix}events/{arm}/{world_name(world)}/")
+        return self._store.scan([p for p in parts if p.endswith(".parquet")])
+
+    def series(self, arm: str, world: int) -> pl.DataFrame:
+        """Per-step measures of one arm in one world; see simulation.measures.SERIES."""
+        self._known(arm)
+        return self._one(f"{self._prefix}series/{arm}/{world_name(world)}.parquet")
+
+    def outcomes(self, arm: str, world: int) -> pl.DataFrame:
+        """What became of each person: user, clicks, slate_utility, click_utility,
+        initial_click_utility (match of choices with the taste the person started with), taste_end.
+        """
+        self._known(arm)
+        return self._one(f"{self._prefix}outcomes/{arm}/{world_name(world)}.parquet")
+
+    def users(self, world: int) -> pl.DataFrame:
+        """The people of a world: user, id, attribute columns, activity, taste at the start."""
+        return self._one(f"worlds/{world_name(world)}/users.parquet")
+
+    def attributes(self, world: int) -> tuple[str, ...]:
+        """Names of the attribute columns of :meth:`users`."""
+        fixed = ("user", "id", "activity", "taste")
+        return tuple(name for name in self.users(world).columns if name not in fixed)
+
+    def catalog(self, world: int) -> Catalog:
+        """The items of a world, with the truth about them."""
+        names = tuple(self._store.json(f"worlds/{world_name(world)}/topics.json"))
+        return Catalog.from_frame(self._one(f"worlds/{world_name(world)}/catalog.parquet"), names)
+
+    def history(self, world: int) -> Interactions:
+        """What people did before the loop (steps are negative)."""
+        frame = self._one(f"worlds/{world_name(world)}/history.parquet")
+        return Interactions(
+            frame["user"].to_numpy(),
+            frame["item"].to_numpy(),
+            frame["step"].to_numpy(),
+            len(self.users(world)),
+            len(self.catalog(world)),
+        )
+
+    def faults(self, arm: str) -> dict[str, Any]:
+        """What the arm's recommender did wrong, summed over worlds (see guard.Faults)."""
+        from ..recommenders.guard import Faults
+
+        self._known(arm)
+        total = Faults()
+        for world in range(self.worlds):
+            name = f"{self._prefix}state/{arm}/{world_name(world)}/done.json"
+            if self._store.exists(name):
+                total.merge(Faults.from_dict(self._store.json(name)["faults"]))
+        return total.to_dict()
+
+    def create(self, target: str) -> Guard:
+        """A fresh, unfitted, guarded instance of a target."""
+        return guarded(
+            self.spec(target), n_items=len(self.catalog(0)), factories=self._factories
+        )
+
+    def recommender(self, target: str, world: int) -> Guard:
+        """The target as it entered the loop of a world: fitted on ``history(world)``."""
+        spec = self.spec(target)
+        if spec.name == "none":
+            raise UserError("the organic arm has no recommender to probe")
+        guard = self.create(target)
+        name = f"state/{target}/{world_name(world)}/initial.npz"
+        if self._store.exists(name):
+            guard.load_state(self._store.arrays(name))
+        else:
+            guard.fit(
+                self.history(world),
+                self.catalog(world).public(),
+                seed=fit_seed(child_seed(self.study.study.seed, "world", world)),
+            )
+        return guard
+
+    @property
+    def sensitivity(self) -> dict[str, Run]:
+        """The same study under other user models, by model name."""
+        return {
+            model: Run(
+                variant(self.study, model),
+                self._store,
+                path=self.path,
+                factories=self._factories,
+                prefix=f"sensitivity/{model}/",
+            )
+            for model in sensitivity_models(self.study)
+        }
+
+
+def fit_seed(world_seed: int) -> int:
+    """The seed of the first fit in a world; the same for every arm."""
+    return child_seed(world_seed, "fit")
+
+
+def guarded(
+    section: RecommenderSection, *, n_items: int, factories: Factories | None = None
+) -> Guard:
+    """A fresh recommender behind its guard."""
+    from ..recommenders import registry
+    from ..recommenders.guard import Guard, Limits
+
+    label = label_of(section)
+    if factories and label in factories:
+        made = factories[label]()
+    else:
+        made = registry.create(section.name, section.args)
+    return Guard(made, n_items=n_items, limits=Limits(seconds_per_call=section.seconds_per_call))
+
+
+def sensitivity_models(study: Study) -> tuple[str, ...]:
+    """The user models a study is repeated under, the main one left out."""
+    if study.audit.sensitivity_worlds < 1:
+        return ()
+    return tuple(m for m in study.audit.user_models if m != study.people.model)
+
+
+def variant(study: Study, model: str) -> Study:
+    """A study under another user model: fewer worlds, only the arms that contrasts need."""
+    arms = tuple(arm for arm in study.study.arms if arm in ("random", "none"))
+    worlds = min(study.audit.sensitivity_worlds, study.study.worlds)
+    return study.model_copy(
+        update={
+            "study": study.study.model_copy(update={"arms": arms, "worlds": worlds}),
+            "people": type(study.people)(model=model, slate=study.people.slate),
+            "audit": study.audit.model_copy(update={"sensitivity_worlds": 0}),
+        }
+    )

@@ -1,0 +1,312 @@
+"""Runs a study: worlds in parallel processes, progress, resume, and a manifest at the end."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tomli_w
+
+from ..recommenders.errors import UserError
+from .arms import arms_of
+from .live import live_world, variants
+from .run import SCHEMA_VERSION, Factories, Run
+from .store import DiskStore, Lock, MemoryStore
+from .study import Study, label_of
+
+if TYPE_CHECKING:
+    from multiprocessing.queues import SimpleQueue
+
+ProgressSink = Callable[[int, int, str], None]
+"""Called as ``progress(done, total, what)``; the unit is one step of one arm in one world."""
+
+_HASHED = ("study.toml", "worlds", "events", "series", "outcomes", "state", "sensitivity")
+_LIBRARIES = ("loopaudit", "mesa", "numpy", "polars", "scipy", "torch", "fairlearn")
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
+
+
+def simulate(
+    study: Study,
+    *,
+    out: Path | None = None,
+    workers: int = 0,
+    progress: ProgressSink | None = None,
+    factories: Factories | None = None,
+) -> Run:
+    """Live a study and return its Run.
+
+    The same study gives the same bytes, whatever ``workers`` is. An unfinished directory of the
+    same study is resumed; a finished one is read; another study's is refused.
+
+    Args:
+        study: what to run; needs at least one recommender.
+        out: the run directory; None keeps everything in memory.
+        workers: processes; 0 for one a core. One is used when ``out`` is None or ``factories``
+            hold objects that only this process knows.
+        progress: told of every finished step.
+        factories: recommenders by label that no name can create.
+
+    Raises:
+        UserError: no recommender, unknown names, or a directory that belongs to another study.
+    """
+    if not study.recommenders:
+        raise UserError(
+            "the study names no recommender; add [[recommenders]] with a name "
+            "(`loopaudit list` shows them)"
+        )
+    _check_names(study, factories or {})
+    total = sum(
+        part.study.steps * len(arms_of(part))
+        for index in range(study.study.worlds)
+        for _, part in variants(study, index)
+    )
+    counter = _Counter(total, progress)
+    if out is None:
+        memory = MemoryStore()
+        with one_thread():
+            for index in range(study.study.worlds):
+                live_world(study, index, memory, factories or {}, counter.tick(index))
+        return Run(study, memory, factories=factories)
+    store = DiskStore(out)
+    with Lock(out):
+        if _prepare(study, store, factories or {}):
+            return Run.open(out)
+        n = min(workers or os.cpu_count() or 1, study.study.worlds)
+        if factories or n == 1:
+            with one_thread():
+                for index in range(study.study.worlds):
+                    live_world(study, index, store, factories or {}, counter.tick(index))
+        else:
+            _in_processes(study, out, n, counter)
+        _finish(study, store, factories or {})
+    return Run(study, store, path=out, factories=factories)
+
+
+def _check_names(study: Study, factories: Factories) -> None:
+    """Wrong recommender names and arguments fail here, before any world is lived."""
+    from ..recommenders import registry
+
+    for section in study.recommenders:
+        if section.name != "none" and label_of(section) not in factories:
+            registry.create(section.name, section.args)
+
+
+def _prepare(study: Study, store: DiskStore, factories: Factories) -> bool:
+    """Ready a run directory; True when it already holds this study, finished."""
+    if not store.exists("manifest.json"):
+        strangers = [n for n in store.listing("") if n not in (".lock", "plan.json", "log.txt")]
+        if strangers:
+            raise UserError(
+                f"{store.root} is not empty and is no run directory (it holds {strangers[0]}); "
+                "choose another --out"
+            )
+        store.put_text("study.toml", to_toml(study))
+        store.put_json("manifest.json", _manifest(study, factories, finished=False, files={}))
+        return False
+    held = store.json("manifest.json")
+    if held.get("study") != study.model_dump(mode="json"):
+        raise UserError(
+            f"{store.root} holds another study ({_difference(held.get('study'), study)}); "
+            "choose another --out, or go on with the study.toml in it"
+        )
+    if held.get("finished"):
+        return True
+    if held.get("recommenders") != _provenance(study, factories):
+        raise UserError(
+            f"{store.root} was begun with other recommender versions than are installed now "
+            f"({held.get('recommenders')} then); install those again, or choose another --out"
+        )
+    store.sweep()
+    return False
+
+
+def _difference(held: Any, study: Study) -> str:
+    """The first key in which two studies differ, for the reader of an error."""
+    now = study.model_dump(mode="json")
+    if not isinstance(held, dict):
+        return "its study cannot be read"
+    for table, value in now.items():
+        other = held.get(table)
+        if value != other and isinstance(value, dict) and isinstance(other, dict):
+            key = next(k for k in value if value[k] != other.get(k))
+            return f"[{table}] {key} is {other.get(key)!r} there, {value[key]!r} here"
+        if value != other:
+            return f"[{table}] differs"
+    return "it differs"
+
+
+def to_toml(study: Study) -> str:
+    """The study as TOML with every default written out (absent means None)."""
+    return tomli_w.dumps(study.model_dump(mode="json", exclude_none=True))
+
+
+def _provenance(study: Study, factories: Factories) -> list[dict[str, Any]]:
+    from ..recommenders import registry
+
+    found: list[dict[str, Any]] = []
+    for section in study.recommenders:
+        label = label_of(section)
+        if label in factories or section.name == "none":
+            origin = "this process" if label in factories else "built-in"
+        else:
+            origin = registry.resolve(section.name).origin
+        found.append(
+            {
+                "label": label,
+                "name": section.name,
+                "args": section.model_dump(mode="json")["args"],
+                "origin": origin,
+            }
+        )
+    return found
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that decide a run's bytes, and of Python."""
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in _LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _manifest(
+    study: Study, factories: Factories, *, finished: bool, files: dict[str, str]
+) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA_VERSION,
+        "finished": finished,
+        "study": study.model_dump(mode="json"),
+        "recommenders": _provenance(study, factories),
+        "versions": library_versions(),
+        "files": files,
+    }
+
+
+def _finish(study: Study, store: DiskStore, factories: Factories) -> None:
+    files = store.digests(_HASHED)
+    store.put_json("manifest.json", _manifest(study, factories, finished=True, files=files))
+
+
+class _Counter:
+    """Adds up ticks of all worlds for one progress display."""
+
+    def __init__(self, total: int, progress: ProgressSink | None) -> None:
+        self.done, self.total, self.progress = 0, total, progress
+
+    def add(self, steps: int, what: str) -> None:
+        self.done += steps
+        if self.progress is not None:
+            self.progress(self.done, self.total, what)
+
+    def tick(self, index: int) -> Callable[[int, str], None]:
+        return lambda steps, what: self.add(steps, f"world {index + 1} · {what}")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for BLAS and torch: two beside a busy neighbour are slower, and sums differ."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(limits=1):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+# -- processes -----------------------------------------------------------------------------------
+
+_queue: SimpleQueue[tuple[int, str]] | None = None
+
+
+def _enter_worker(queue: SimpleQueue[tuple[int, str]]) -> None:
+    import signal
+
+    global _queue
+    _queue = queue
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+
+
+def _work(study_json: str, index: int, out: str) -> None:
+    study = Study.model_validate_json(study_json)
+
+    def tick(steps: int, what: str) -> None:
+        if _queue is not None:
+            _queue.put((steps, f"world {index + 1} · {what}"))
+
+    with one_thread():
+        live_world(study, index, DiskStore(Path(out)), {}, tick)
+
+
+@contextmanager
+def _fresh_interpreters() -> Iterator[None]:
+    """Spawned workers start with one thread each and do not run the caller's script again.
+
+    A user's fourteen-line script has no ``if __name__ == "__main__"``; our work never lives in
+    ``__main__``, so hiding its file from the spawn machinery is enough.
+    """
+    main = sys.modules["__main__"]
+    hidden = {name: main.__dict__.pop(name) for name in ("__file__",) if name in main.__dict__}
+    spec = getattr(main, "__spec__", None)
+    main.__spec__ = None
+    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    try:
+        yield
+    finally:
+        main.__dict__.update(hidden)
+        main.__spec__ = spec
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _in_processes(study: Study, out: Path, workers: int, counter: _Counter) -> None:
+    context = multiprocessing.get_context("spawn")
+    queue: SimpleQueue[tuple[int, str]] = context.SimpleQueue()
+
+    def listen() -> None:
+        while (message := queue.get())[0] >= 0:
+            counter.add(*message)
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    pool = ProcessPoolExecutor(workers, context, initializer=_enter_worker, initargs=(queue,))
+    try:
+        with _fresh_interpreters():
+            text = study.model_dump_json()
+            futures: list[Future[None]] = [
+                pool.submit(_work, text, index, str(out)) for index in range(study.study.worlds)
+            ]
+        for future in as_completed(futures):
+            future.result()
+    except BaseException as error:
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        pool.shutdown(wait=True, cancel_futures=True)
+        if isinstance(error, BrokenProcessPool):
+            raise RuntimeError(
+                f"a worker process died (out of memory, or killed); what was finished is in {out} "
+                "and the same command goes on from there"
+            ) from error
+        raise
+    pool.shutdown()
+    queue.put((-1, ""))
+    listener.join()

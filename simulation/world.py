@@ -1,0 +1,223 @@
+"""A world: people and a catalog with known truth, one seed, living one arm step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import mesa
+import numpy as np
+from mesa.datacollection import DataCollector
+from numpy.typing import NDArray
+
+from ..recommenders.border import NOTHING
+from ..recommenders.datasets.synthetic import TASTE_SCALE, Market, market
+from ..recommenders.randomness import child_seed, stream, uniform
+from .arms import Arm
+from .cohort import Cohort
+from .measures import SERIES, Measures
+from .people import affinity, user_model
+from .platform import Platform
+from .study import PeopleSection, WorldSection
+
+if TYPE_CHECKING:
+    from ..recommenders.guard import Guard
+
+COHORT_SIZE = 4096
+
+_ORGANIC = Arm("none", "none", None)
+
+
+class World(mesa.Model):
+    """People and a catalog with known truth, under one arm.
+
+    Without a recommender people browse by themselves (the organic arm). ``step()`` moves the world
+    on by one step; ``datacollector`` holds the per-step measures of :data:`measures.SERIES`.
+
+    Args:
+        section: the kind and size of the world.
+        people: how people choose and change.
+        seed: study seed; world ``index`` derives its own from it.
+        index: which of the independent worlds this is.
+        arm: the policy it lives under.
+        recommender: serves the arm; already fitted on ``past``.
+        cohorts: number of blocks people are handled in; changes nothing but memory.
+    """
+
+    def __init__(
+        self,
+        section: WorldSection | None = None,
+        people: PeopleSection | None = None,
+        *,
+        seed: int = 7,
+        index: int = 0,
+        arm: Arm = _ORGANIC,
+        recommender: Guard | None = None,
+        cohorts: int = 0,
+    ) -> None:
+        self.study_seed = seed
+        self.index = index
+        self.section = section or WorldSection()
+        self.people_section = people or PeopleSection()
+        world_seed = child_seed(seed, "world", index)
+        super().__init__(rng=np.random.default_rng(world_seed))
+        self.seed = world_seed
+        start = origin(self.section, seed, index)
+        self.catalog = start.catalog
+        self.users = start.users
+        self.past = start.log
+        self.topics = start.catalog.topics
+        quality = start.catalog.quality
+        self.quality = np.zeros(len(self.catalog), np.float32) if quality is None else quality
+        self.awareness = start.awareness
+        self.activity = start.activity
+        self.taste_scale = TASTE_SCALE
+        self.user_model = user_model(self.people_section)
+        self.initial_taste = start.taste
+        self.taste = start.taste.copy()
+        self.satiation = np.zeros_like(start.taste)
+        self.luck = stream(world_seed, "choice")
+        self.t = 0
+        self.measures = Measures(self)
+        n = len(self.taste)
+        blocks = cohorts or max(1, -(-n // COHORT_SIZE))
+        edges = np.linspace(0, n, blocks + 1).astype(int)
+        self.cohorts = [
+            Cohort(self, int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a
+        ]
+        self.platform = Platform(self, arm, recommender)
+        self.shown: Shown | None = None
+        self.datacollector = DataCollector(
+            model_reporters={name: [_reported, [self, name]] for name in SERIES}
+        )
+
+    @classmethod
+    def synthetic(
+        cls, *, users: int = 300, items: int = 400, topics: int = 12, seed: int = 7, **more: object
+    ) -> World:
+        """A world from the synthetic market.
+
+        Args:
+            users, items, topics: sizes.
+            seed: everything random derives from it.
+            more: other keys of study.toml's [world], e.g. ``unequal_base_rates=True``.
+
+        >>> World.synthetic(users=50, items=40, topics=4, seed=1)
+        World(synthetic, 50 users, 40 items, 4 topics, seed 1)
+        """
+        section = WorldSection.model_validate(
+            {"kind": "synthetic", "users": users, "items": items, "topics": topics, **more}
+        )
+        return cls(section, seed=seed)
+
+    @classmethod
+    def fit(
+        cls,
+        dataset: str,
+        *,
+        folder: str = "",
+        columns: Mapping[str, str] | None = None,
+        users: int | None = None,
+        seed: int = 7,
+    ) -> World:
+        """A world whose people, tastes, activity and popularity come from data.
+
+        Args:
+            dataset: "ml-100k", "ml-1m", or a CSV or Parquet file.
+            folder: where the files are, if not in the cache.
+            columns: column map of a CSV or Parquet file.
+            users: people drawn from the data for each world; default at most 500.
+            seed: everything random derives from it.
+        """
+        section = WorldSection.model_validate(
+            {
+                "kind": "dataset",
+                "dataset": dataset,
+                "folder": folder,
+                "columns": dict(columns or {}),
+                "users": users or 500,
+            }
+        )
+        return cls(section, seed=seed)
+
+    def __repr__(self) -> str:
+        kind = self.section.dataset or "synthetic"
+        return (
+            f"World({kind}, {len(self.taste)} users, {len(self.catalog)} items, "
+            f"{self.topics.shape[1]} topics, seed {self.study_seed})"
+        )
+
+    def active(self) -> NDArray[np.int32]:
+        """Who is there in this step: the same people in every arm."""
+        everyone = np.arange(len(self.activity), dtype=np.int32)
+        draw = uniform(stream(self.seed, "activity"), self.t, everyone)
+        return everyone[draw < self.activity]
+
+    def step(self) -> None:
+        """Serve, choose, change, log, learn; then collect the measures of the step."""
+        users = self.active()
+        slates = self.platform.serve(users)
+        items = slates.items
+        ordered = self.platform.recommender is not None
+        position = np.full(len(users), NOTHING, dtype=np.int64)
+        for cohort in self.cohorts:
+            mine = cohort.mine(users)
+            position[mine] = cohort.choose(
+                self.user_model, users[mine], items[mine], ordered=ordered
+            )
+        chosen = items[np.arange(len(users)), np.maximum(position, 0)]
+        clicked = np.where(position >= 0, chosen, np.int32(NOTHING)).astype(np.int32)
+        match = affinity(self.taste[users], self.topics, items)
+        self.shown = Shown(users, items, slates.scores, slates.propensities, position)
+        self.measures.before_change(users, items, position, clicked, match)
+        for cohort in self.cohorts:
+            mine = cohort.mine(users)
+            cohort.change(self.user_model, users[mine], items[mine], clicked[mine])
+        took = clicked >= 0
+        self.platform.record(users[took], clicked[took])
+        self.platform.learn()
+        self.measures.after_change()
+        self.t += 1
+        self.datacollector.collect(self)
+
+
+class Shown:
+    """What one step showed and what was taken of it: the raw material of the event log."""
+
+    def __init__(
+        self,
+        users: NDArray[np.int32],
+        items: NDArray[np.int32],
+        scores: NDArray[np.float32] | None,
+        propensities: NDArray[np.float32] | None,
+        position: NDArray[np.int64],
+    ) -> None:
+        self.users, self.items, self.position = users, items, position
+        self.scores, self.propensities = scores, propensities
+
+
+def _reported(world: World, name: str) -> float:
+    return world.measures.current[name]
+
+
+@lru_cache(maxsize=4)
+def _origin_cached(section_json: str, seed: int, index: int) -> Market:
+    section = WorldSection.model_validate_json(section_json)
+    if section.kind == "dataset":
+        from .fit import fitted_market
+
+        return fitted_market(section, seed, index)
+    return market(
+        users=section.users,
+        items=section.items,
+        topics=section.topics,
+        history=section.history,
+        unequal_base_rates=section.unequal_base_rates,
+        seed=child_seed(seed, "market", index),
+    )
+
+
+def origin(section: WorldSection, seed: int, index: int) -> Market:
+    """The population and catalog world ``index`` starts from; the same for all its arms."""
+    return _origin_cached(section.model_dump_json(), seed, index)
