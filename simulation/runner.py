@@ -14,14 +14,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tomli_w
-
 from ..recommenders.errors import UserError
 from .arms import arms_of
 from .live import live_world, variants
 from .run import SCHEMA_VERSION, Factories, Run
 from .store import DiskStore, Lock, MemoryStore
 from .study import Study, label_of
+from .study_file import to_toml
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
@@ -142,11 +141,6 @@ def _difference(held: Any, study: Study) -> str:
         if value != other:
             return f"[{table}] differs"
     return "it differs"
-
-
-def to_toml(study: Study) -> str:
-    """The study as TOML with every default written out (absent means None)."""
-    return tomli_w.dumps(study.model_dump(mode="json", exclude_none=True))
 
 
 def _provenance(study: Study, factories: Factories) -> list[dict[str, Any]]:
