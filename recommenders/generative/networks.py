@@ -1,0 +1,91 @@
+"""Parts of networks whose randomness comes from a generator handed in, and their memory as arrays.
+
+``torch.nn.Linear`` and ``torch.nn.functional.dropout`` draw from the process-wide generator; a run
+that must be the same byte for byte, whatever else the process does, cannot use them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..border import State
+from ..randomness import child_seed
+
+ROWS = 128
+"""Rows of one inference call. Matrix products of different heights round differently; padding
+every call to one height makes a person's scores independent of the batch they travel in."""
+
+
+def seeded(seed: int, *labels: int | str) -> torch.Generator:
+    """A torch generator that belongs to (seed, labels)."""
+    return torch.Generator().manual_seed(child_seed(seed, *labels))
+
+
+def linear(inputs: int, outputs: int, luck: torch.Generator) -> nn.Linear:
+    """A linear layer, Glorot-uniform weights, zero bias."""
+    layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    nn.init.xavier_uniform_(layer.weight, generator=luck)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def embedding(rows: int, size: int, luck: torch.Generator, std: float = 0.02) -> nn.Parameter:
+    """A (rows, size) table of normal draws."""
+    return nn.Parameter(torch.randn(rows, size, generator=luck) * std)
+
+
+def dropout(x: Tensor, share: float, luck: torch.Generator | None) -> Tensor:
+    """Zeroes a share of the entries and rescales the rest; the identity without a generator."""
+    if luck is None or share == 0.0:
+        return x
+    keep = torch.rand(x.shape, generator=luck) >= share
+    return x * keep / (1.0 - share)
+
+
+def by_rows(
+    compute: Callable[[Tensor], Tensor], inputs: NDArray[np.generic], width: int
+) -> NDArray[np.float32]:
+    """(n, width) outputs of a network, computed ``ROWS`` rows at a time, the last ones padded.
+
+    Args:
+        compute: maps a (ROWS, ...) tensor to (ROWS, width).
+        inputs: (n, ...) array.
+        width: columns of the output.
+    """
+    out = np.empty((len(inputs), width), dtype=np.float32)
+    with torch.no_grad():
+        for at in range(0, len(inputs), ROWS):
+            block = np.zeros((ROWS, *inputs.shape[1:]), dtype=inputs.dtype)
+            rows = inputs[at : at + ROWS]
+            block[: len(rows)] = rows
+            out[at : at + ROWS] = compute(torch.from_numpy(block))[: len(rows)].numpy()
+    return out
+
+
+def dump(network: nn.Module, optimizer: torch.optim.Optimizer) -> State:
+    """All parameters, and Adam's two moments and step count of each, as named arrays."""
+    state: State = {}
+    for name, parameter in network.named_parameters():
+        state[name] = parameter.detach().numpy().copy()
+        for moment, value in optimizer.state.get(parameter, {}).items():
+            state[f"adam/{moment}/{name}"] = value.detach().numpy().copy()
+    return state
+
+
+def restore(network: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
+    """The inverse of :func:`dump`, into a network and optimizer of the same shape."""
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.copy_(torch.tensor(state[name]))
+            moments = {
+                key.split("/")[1]: torch.tensor(value)
+                for key, value in state.items()
+                if key.startswith("adam/") and key.split("/", 2)[2] == name
+            }
+            if moments:
+                optimizer.state[parameter] = moments
