@@ -43,6 +43,7 @@ class World(mesa.Model):
         arm: the policy it lives under.
         recommender: serves the arm; already fitted on ``past``.
         cohorts: number of blocks people are handled in; changes nothing but memory.
+        start: the people and items to start from, instead of those the section describes.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class World(mesa.Model):
         arm: Arm = _ORGANIC,
         recommender: Guard | None = None,
         cohorts: int = 0,
+        start: Market | None = None,
     ) -> None:
         self.study_seed = seed
         self.index = index
@@ -63,7 +65,7 @@ class World(mesa.Model):
         world_seed = child_seed(seed, "world", index)
         super().__init__(rng=np.random.default_rng(world_seed))
         self.seed = world_seed
-        start = origin(self.section, seed, index)
+        start = start or origin(self.section, seed, index)
         self.catalog = start.catalog
         self.users = start.users
         self.past = start.log

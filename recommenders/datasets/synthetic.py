@@ -19,7 +19,7 @@ from .dataset import UserTable
 TASTE_SCALE = 8.0
 """Utility of a perfect match between a taste and an item, in logit units."""
 
-_AWARENESS = 1.2  # exponent of the Zipf law by which people know of items before the loop
+_AWARENESS = 0.5  # exponent of the Zipf law by which people know of items before the loop
 _GENDERS = (("M", 0.55), ("F", 0.45))
 _AGES = (("18-29", 0.4), ("30-59", 0.4), ("60+", 0.2))
 
