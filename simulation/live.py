@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -128,8 +129,8 @@ class ArmRun:
         held = self.store.arrays(self.checkpoint) if self.store.exists(self.checkpoint) else None
         guard = None
         if self.arm.recommender is not None:
-            n_items = len(origin(self.study.world, self.study.study.seed, self.index).catalog)
-            guard = guarded(self.arm.recommender, n_items=n_items, factories=self.factories)
+            catalog = origin(self.study.world, self.study.study.seed, self.index).catalog
+            guard = guarded(self.arm.recommender, catalog, factories=self.factories)
         world = World(
             self.study.world,
             self.study.people,
@@ -172,7 +173,7 @@ class ArmRun:
         if self.arm.kind == "target" and self.prefix == "" and not self.store.exists(name):
             self.store.put_arrays(name, state)
         faults = guard.faults
-        fresh = guarded(section, n_items=len(world.catalog), factories=self.factories)
+        fresh = guarded(section, world.catalog, factories=self.factories)
         fresh.load_state({key: value.copy() for key, value in state.items()})
         fresh.faults = faults
         world.platform.recommender = fresh
@@ -251,7 +252,8 @@ class ArmRun:
             **{f"model/{name}": np.asarray(value) for name, value in model.items()},
         }
         if guard is not None:
-            held["guard"] = np.frombuffer(guard.memory(), dtype=np.uint8)
+            tally = json.dumps(guard.faults.to_dict()).encode()
+            held["faults"] = np.frombuffer(tally, dtype=np.uint8)
         self.store.put_arrays(self.checkpoint, held)
 
     def _restore(self, world: World, held: Arrays) -> None:
@@ -277,5 +279,5 @@ class ArmRun:
             guard.load_state(
                 {key[6:]: value for key, value in held.items() if key.startswith("model/")}
             )
-            guard.recall(held["guard"].tobytes())
+            guard.faults = Faults.from_dict(json.loads(held["faults"].tobytes()))
         self._remove_parts(world.t // PART_STEPS)

@@ -213,18 +213,24 @@ class Run:
                 total.merge(Faults.from_dict(self._store.json(name)["faults"]))
         return total.to_dict()
 
+    @property
+    def realism(self) -> list[dict[str, Any]]:
+        """Simulated against held-out real behaviour (fit.RealismRow); [] for synthetic worlds."""
+        held: list[dict[str, Any]] = (
+            self._store.json("realism.json") if self._store.exists("realism.json") else []
+        )
+        return held
+
     def create(self, target: str) -> Guard:
         """A fresh, unfitted, guarded instance of a target."""
-        return guarded(
-            self.spec(target), n_items=len(self.catalog(0)), factories=self._factories
-        )
+        return guarded(self.spec(target), self.catalog(0), factories=self._factories)
 
     def recommender(self, target: str, world: int) -> Guard:
         """The target as it entered the loop of a world: fitted on ``history(world)``."""
         spec = self.spec(target)
         if spec.name == "none":
             raise UserError("the organic arm has no recommender to probe")
-        guard = self.create(target)
+        guard = guarded(spec, self.catalog(world), factories=self._factories)
         name = f"state/{target}/{world_name(world)}/initial.npz"
         if self._store.exists(name):
             guard.load_state(self._store.arrays(name))
@@ -257,9 +263,9 @@ def fit_seed(world_seed: int) -> int:
 
 
 def guarded(
-    section: RecommenderSection, *, n_items: int, factories: Factories | None = None
+    section: RecommenderSection, catalog: Catalog, *, factories: Factories | None = None
 ) -> Guard:
-    """A fresh recommender behind its guard."""
+    """A fresh recommender behind its guard, for a catalog it may see the public part of."""
     from ..recommenders import registry
     from ..recommenders.guard import Guard, Limits
 
@@ -268,7 +274,12 @@ def guarded(
         made = factories[label]()
     else:
         made = registry.create(section.name, section.args)
-    return Guard(made, n_items=n_items, limits=Limits(seconds_per_call=section.seconds_per_call))
+    return Guard(
+        made,
+        n_items=len(catalog),
+        limits=Limits(seconds_per_call=section.seconds_per_call),
+        catalog=catalog.public(),
+    )
 
 
 def sensitivity_models(study: Study) -> tuple[str, ...]:

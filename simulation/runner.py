@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..recommenders.errors import UserError
 from .arms import arms_of
+from .fit import realism
 from .live import live_world, variants
 from .run import SCHEMA_VERSION, Factories, Run
 from .store import DiskStore, Lock, MemoryStore
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 ProgressSink = Callable[[int, int, str], None]
 """Called as ``progress(done, total, what)``; the unit is one step of one arm in one world."""
 
-_HASHED = ("study.toml", "worlds", "events", "series", "outcomes", "state", "sensitivity")
+_HASHED = ("study.toml", "realism.json", "worlds", "events", "series", "outcomes", "state", "sensitivity")
 _LIBRARIES = ("loopaudit", "mesa", "numpy", "polars", "scipy", "torch", "fairlearn")
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 
@@ -86,6 +87,9 @@ def simulate(
                     live_world(study, index, store, factories or {}, counter.tick(index))
         else:
             _in_processes(study, out, n, counter)
+        if study.world.kind == "dataset" and not store.exists("realism.json"):
+            rows = realism(study.world, study.people, seed=study.study.seed)
+            store.put_json("realism.json", [vars(row) for row in rows])
         _finish(study, store, factories or {})
     return Run(study, store, path=out, factories=factories)
 
