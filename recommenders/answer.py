@@ -1,0 +1,123 @@
+"""Slates under construction: the guard fills them block by block, and nothing unclean gets in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .border import NOTHING, Slates
+
+_MAX_TEXT = 10_000
+
+
+class Answer:
+    """n rows of k slots that start as "nothing".
+
+    Attributes:
+        items: (n, k) int32, -1 where nothing is shown.
+        failed: (n,) whether the call behind a row failed.
+    """
+
+    def __init__(self, n: int, k: int) -> None:
+        self.n, self.k = n, k
+        self.items = np.full((n, k), NOTHING, np.int32)
+        self.failed = np.zeros(n, bool)
+        self._marked = np.zeros(n, bool)
+        self._errors: NDArray[np.object_] | None = None
+        self._numbers: dict[str, NDArray[np.float32]] = {}
+        self._words: dict[str, list[Any]] = {}
+        self._structure: Any = "list"
+
+    def put(self, name: str, rows: NDArray[np.int64], values: NDArray[np.floating]) -> None:
+        """Scores or propensities of some rows, NaN where there is no item."""
+        if name not in self._numbers:
+            self._numbers[name] = np.full((self.n, self.k), np.nan, np.float32)
+        self._numbers[name][rows] = values
+
+    def mark(self, rows: NDArray[np.int64], text: str) -> None:
+        """Say what went wrong with some rows; the first word on a row stands."""
+        if len(rows) == 0:
+            return
+        if self._errors is None:
+            self._errors = np.full(self.n, None, object)
+        self._errors[rows[~self._marked[rows]]] = text
+        self._marked[rows] = True
+
+    def put_words(
+        self,
+        given: Slates,
+        rows: NDArray[np.int64],
+        kept: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
+    ) -> None:
+        """Texts, raw names, usage and latency: what only recommenders that generate have.
+
+        Args:
+            given: what the recommender answered.
+            rows: where its rows stand in this answer.
+            kept: for every slot kept: its row and column in ``given``, and its new slot.
+
+        Raises:
+            Exception: whatever the fields do when they are read; they are not ours.
+        """
+        if given.structure in ("list", "bundle", "page"):
+            self._structure = given.structure
+        if given.slate_text is not None:
+            self._put_column("slate_text", rows, [_text(x) for x in given.slate_text])
+        if given.raw_names is not None:
+            names = [tuple(str(x)[:_MAX_TEXT] for x in row) for row in given.raw_names]
+            self._put_column("raw_names", rows, names)
+        if given.usage is not None:
+            usage = [{str(k): float(v) for k, v in row.items()} for row in given.usage]
+            self._put_column("usage", rows, usage)
+        if given.latency_seconds is not None:
+            latency = [float(x) for x in given.latency_seconds]
+            self._put_column("latency_seconds", rows, latency)
+        if given.text is not None:
+            slots: list[list[str | None]] = [[None] * self.k for _ in rows]
+            for row, column, slot in zip(*kept, strict=True):
+                slots[row][slot] = _text(given.text[row][column])
+            self._put_column("text", rows, [tuple(row) for row in slots])
+
+    def _put_column(self, name: str, rows: NDArray[np.int64], values: list[Any]) -> None:
+        column = self._words.setdefault(name, [None] * self.n)
+        for row, value in zip(rows, values, strict=True):
+            column[row] = value
+
+    def slates(self) -> Slates:
+        """The finished slates."""
+
+        def column(name: str, missing: Any) -> tuple[Any, ...] | None:
+            if name not in self._words:
+                return None
+            return tuple(missing if x is None else x for x in self._words[name])
+
+        latency = column("latency_seconds", np.nan)
+        return Slates(
+            items=self.items,
+            scores=self._numbers.get("scores"),
+            propensities=self._numbers.get("propensities"),
+            structure=self._structure,
+            text=column("text", (None,) * self.k),
+            slate_text=column("slate_text", None),
+            raw_names=column("raw_names", ()),
+            errors=None if self._errors is None else tuple(self._errors),
+            latency_seconds=None if latency is None else np.array(latency, np.float64),
+            usage=column("usage", {}),
+        )
+
+
+def repeated(items: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(n, m) whether an item already stood further left in its row; -1 never counts."""
+    order = np.argsort(items, axis=1, kind="stable")
+    ordered = np.take_along_axis(items, order, axis=1)
+    same = np.zeros(items.shape, bool)
+    same[:, 1:] = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != NOTHING)
+    again = np.empty_like(same)
+    np.put_along_axis(again, order, same, axis=1)
+    return again
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)[:_MAX_TEXT]

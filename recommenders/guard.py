@@ -1,0 +1,407 @@
+"""The guard: stands between the harness and any recommender, and contains what misbehaves.
+
+History filtering, duplicates, unknown items, padding and time limits are the harness's job, never
+the model's: libraries disagree on all of them. A recommender that raises, hangs, or answers
+nonsense never ends a run: the people it failed see an empty slate, and what happened is counted
+per request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from threading import Thread
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .answer import Answer, repeated
+from .border import NOTHING, Capabilities, Progress, Requests, Slates, State
+from .catalog import Catalog
+from .containment import TimeUp, call_within
+from .faults import KINDS, Faults, Limits, described, plain
+from .interactions import Interactions, Ragged
+from .ranking import blocks, top_k
+
+__all__ = ["KINDS", "Faults", "Guard", "Limits"]
+
+D = TypeVar("D")
+_FAILED = object()
+
+
+class Guard:
+    """Wraps any recommender; is itself one, and never raises because of it.
+
+    Args:
+        recommender: anything with ``recommend(requests) -> Slates``.
+        n_items: size of the catalog; item indices outside it are unknown.
+        limits: time limits and strikes.
+        filter_history: drop items that stand in the request's history.
+        catalog: for a recommender that updates by refitting after :meth:`load_state`; else
+            remembered from :meth:`fit`.
+
+    Attributes:
+        faults: what went wrong so far; may be replaced when a run is resumed.
+    """
+
+    def __init__(
+        self,
+        recommender: object,
+        *,
+        n_items: int,
+        limits: Limits | None = None,
+        filter_history: bool = True,
+        catalog: Catalog | None = None,
+    ) -> None:
+        self.recommender = recommender
+        self.n_items = n_items
+        self.limits = limits or Limits()
+        self.filter_history = filter_history
+        self.catalog = catalog
+        self.faults = Faults()
+        self._stuck: Thread | None = None  # a call abandoned at its limit that has not come back
+
+    # -- what it says of itself ----------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The recommender's name, or its type's where it has none."""
+        name = self._attribute("name")
+        return plain(name) if isinstance(name, str) and name else type(self.recommender).__name__
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the recommender declares; the plainest black box where it declares nothing."""
+        declared = self._attribute("capabilities")
+        return declared if isinstance(declared, Capabilities) else Capabilities()
+
+    @property
+    def can_score(self) -> bool:
+        """Whether it offers scores of the whole catalog."""
+        return self.capabilities.scores != "none" and callable(self._attribute("score"))
+
+    # -- learning ------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        log: Interactions,
+        catalog: Catalog,
+        *,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> None:
+        """Fit it, if it learns at all; one that fails here is switched off."""
+        self.catalog = catalog
+        fit = self._attribute("fit")
+        if not callable(fit):
+            return
+        done = self._learn(
+            "fit", lambda: fit(_own(log), _own(catalog), seed=seed, progress=progress)
+        )
+        if not done:
+            self.faults.off = True
+
+    def update(self, log: Interactions, *, since: int, seed: int = 0) -> None:
+        """Let it learn on; one that fails goes on as it was, one that hangs is switched off."""
+        update, fit, catalog = self._attribute("update"), self._attribute("fit"), self.catalog
+        if self.capabilities.update == "none":
+            return
+        if callable(update):
+            self._learn("update", lambda: update(_own(log), since=since, seed=seed))
+        elif self.capabilities.update == "refit" and callable(fit) and catalog is not None:
+            self._learn("update", lambda: fit(_own(log), _own(catalog), seed=seed, progress=None))
+        else:
+            self.faults.add(
+                "fit_failed", 1, f"update: declared {self.capabilities.update!r}, but has no way to"
+            )
+
+    def _learn(self, what: str, call: Callable[[], object]) -> bool:
+        if self.faults.off:
+            self.faults.add("switched_off", 1, f"{what} was not tried")
+            return False
+        kind, value = self._call(call, self.limits.seconds_per_fit)
+        if kind is None:
+            return True
+        self.faults.add("fit_failed", 1, f"{what}: {value}")
+        if kind == "timed_out":  # another try would cost as much again
+            self.faults.off = True
+        return False
+
+    # -- serving -------------------------------------------------------------------------------
+
+    def recommend(self, requests: Requests) -> Slates:
+        """Clean slates: (n, k) known, unique, unseen items, -1 where there is nothing to show."""
+        n = len(requests)
+        self.faults.requests += n
+        answer = Answer(n, requests.k)
+        capabilities = self.capabilities
+        # a policy that draws its slates must draw them itself; its scores are not its behaviour
+        by_score = self.can_score and not capabilities.stochastic
+        serve = self._by_score if by_score else self._by_list
+        size = max(1, capabilities.max_batch or n)
+        for cut in blocks(n, self.n_items) if by_score else [np.arange(n)]:
+            for at in range(0, len(cut), size):
+                rows = cut[at : at + size]
+                part = requests.take(rows)
+                serve(part, rows, answer)
+        self._count_short(requests, answer)
+        return answer.slates()
+
+    def _by_score(self, part: Requests, rows: NDArray[np.int64], answer: Answer) -> None:
+        matrix = self._score_matrix(part, rows, answer)
+        if matrix is None:
+            return
+        if self.filter_history:
+            matrix[part.history.row_index, part.history.values] = -np.inf
+        items = top_k(matrix, part.k)  # (rows, k)
+        found = np.take_along_axis(matrix, np.maximum(items, 0).astype(np.int64), axis=1)
+        answer.items[rows] = items
+        answer.put("scores", rows, np.where(items >= 0, found, np.nan))
+
+    def _score_matrix(
+        self, part: Requests, rows: NDArray[np.int64], answer: Answer
+    ) -> NDArray[np.float32] | None:
+        """(rows, items) float32 of our own, without NaN or +inf; None if the call failed."""
+        score = self._attribute("score")
+        value = self._answer_of(lambda: score(_own_requests(part)), rows, answer)
+        if value is _FAILED:
+            return None
+        raw = _array(value)
+        if raw is None or raw.shape != (len(rows), self.n_items):
+            said = "scores are not an array" if raw is None else f"scores {raw.dtype} {raw.shape}"
+            expected = (len(rows), self.n_items)
+            self._fail("wrong_shape", rows, answer, f"{said}, expected float32 {expected}")
+            return None
+        with np.errstate(over="ignore", invalid="ignore"):
+            matrix = np.array(raw, dtype=np.float32)  # a copy: the history is masked in it
+        worst = ~(matrix.max(axis=1, initial=-np.inf) < np.inf)  # NaN and +inf reach the maximum
+        if worst.any():
+            matrix[~(matrix < np.inf)] = -np.inf
+            self._note("not_finite", rows[worst], answer, "scores are NaN or infinite")
+        return matrix
+
+    def _by_list(self, part: Requests, rows: NDArray[np.int64], answer: Answer) -> None:
+        longest = int(part.history.lengths.max(initial=0)) if self.filter_history else 0
+        ask = max(part.k, min(part.k + longest, self.n_items))
+        asked = _own_requests(replace(part, k=ask))
+        recommend = self._attribute("recommend")
+        value = self._answer_of(lambda: recommend(asked), rows, answer)
+        if value is _FAILED:
+            return
+        if not isinstance(value, Slates):
+            self._fail("not_slates", rows, answer, f"got {type(value).__name__}")
+            return
+        try:
+            self._clean(value, part, ask, rows, answer)
+        except Exception as error:  # a field that fights back when it is read
+            self._fail("not_slates", rows, answer, described(error))
+
+    def _clean(
+        self, given: Slates, part: Requests, ask: int, rows: NDArray[np.int64], answer: Answer
+    ) -> None:
+        """Keep the first k known, new, unseen items of each row, with what is aligned to them."""
+        shape = (len(rows), ask)
+        raw = _array(given.items)
+        if raw is None or raw.ndim != 2 or len(raw) != len(rows):
+            said = "items are not an array" if raw is None else f"items {raw.dtype} {raw.shape}"
+            self._fail("wrong_shape", rows, answer, f"{said}, expected int32 {shape}")
+            return
+        if raw.shape[1] > ask:
+            said = f"{raw.shape[1]} slots, asked for {ask}"
+            self._note("wrong_shape", rows, answer, said)
+        raw = raw[:, :ask]
+        known = (raw >= 0) & (raw < self.n_items)
+        if raw.dtype.kind == "f":
+            broken = ~np.isfinite(raw)
+            self._fail("not_finite", rows[broken.any(axis=1)], answer, "item indices are NaN")
+            raw = np.where(broken, NOTHING, raw)
+            known &= raw == np.floor(raw)
+        unknown = ~known & (raw != NOTHING)
+        if unknown.any():
+            said = f"index {raw[unknown][0]} of {self.n_items} items"
+            self._note("unknown_item", rows[unknown.any(axis=1)], answer, said)
+        items = np.where(known, raw, 0).astype(np.int64)  # (rows, up to ask)
+        items[~known] = NOTHING
+        again = repeated(items)
+        self._note("duplicate", rows[again.any(axis=1)], answer, KINDS["duplicate"])
+        keep = known & ~again
+        if self.filter_history:
+            keep &= ~part.history.contains(items, self.n_items)
+        place = np.cumsum(keep, axis=1) - 1
+        row, column = np.nonzero(keep & (place < part.k))
+        kept = row, column, place[row, column]
+        answer.items[rows[row], kept[2]] = items[row, column]
+        for name in ("scores", "propensities"):
+            self._clean_numbers(name, getattr(given, name), items.shape, kept, rows, answer)
+        try:
+            answer.put_words(given, rows, kept)
+        except Exception as error:
+            self._note("wrong_shape", rows, answer, f"texts or usage: {described(error)}")
+        if given.errors is not None:
+            for r, reported in zip(rows, given.errors, strict=True):
+                if reported is not None:
+                    self._fail("raised", np.array([r]), answer, plain(reported))
+
+    def _clean_numbers(
+        self,
+        name: str,
+        given: object,
+        shape: tuple[int, ...],
+        kept: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
+        rows: NDArray[np.int64],
+        answer: Answer,
+    ) -> None:
+        """Scores or propensities moved to the slots where their items went."""
+        if given is None:
+            return
+        raw = _array(given)
+        if raw is None or raw.ndim != 2 or raw[:, : shape[1]].shape != shape:
+            said = "are not an array" if raw is None else f"{raw.dtype} {raw.shape}"
+            self._note("wrong_shape", rows, answer, f"{name} {said}, expected {shape}")
+            return
+        row, column, slot = kept
+        numbers = np.full((len(rows), answer.k), np.nan, np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            numbers[row, slot] = raw[row, column]
+        broken = ~np.isfinite(numbers)
+        numbers[broken] = np.nan
+        broken &= answer.items[rows] >= 0
+        self._note("not_finite", rows[broken.any(axis=1)], answer, f"{name} are not finite")
+        answer.put(name, rows, numbers)
+
+    def _count_short(self, requests: Requests, answer: Answer) -> None:
+        """Rows that answered, yet with fewer items than were asked for and left to show."""
+        found = (answer.items >= 0).sum(axis=1)
+        rows = np.flatnonzero((found < requests.k) & ~answer.failed)
+        if len(rows) == 0:
+            return
+        left = np.full(len(rows), self.n_items)
+        if self.filter_history:
+            history = requests.history.take(rows)
+            pairs = np.unique(history.row_index * self.n_items + history.values)
+            left -= np.bincount(pairs // self.n_items, minlength=len(rows))
+        self.faults.add("short", int((found[rows] < np.minimum(left, requests.k)).sum()))
+
+    def score(self, requests: Requests) -> NDArray[np.float32] | None:
+        """(n, n_items) scores as the recommender gives them, history not masked.
+
+        NaN and +inf become -inf. None where it has no scores or the call failed.
+        """
+        n = len(requests)
+        self.faults.requests += n
+        if not self.can_score:
+            return None
+        answer = Answer(n, 1)
+        size = max(1, self.capabilities.max_batch or n)
+        parts = []
+        for at in range(0, n, size):
+            rows = np.arange(at, min(at + size, n))
+            part = self._score_matrix(requests.take(rows), rows, answer)
+            if part is None:
+                return None
+            parts.append(part)
+        return np.concatenate(parts) if parts else np.empty((0, self.n_items), np.float32)
+
+    # -- remembering ---------------------------------------------------------------------------
+
+    def state(self) -> State | None:
+        """Its memory as named arrays, or None if it has none or cannot tell."""
+        state = self._attribute("state")
+        if not callable(state) or self.faults.off:
+            return None
+        kind, value = self._call(state, self.limits.seconds_per_call)
+        if kind is not None:
+            self.faults.add(kind, 1, f"state: {value}")
+            return None
+        if isinstance(value, dict) and all(
+            isinstance(k, str) and isinstance(v, np.ndarray) and v.dtype.kind != "O"
+            for k, v in value.items()
+        ):
+            return {str(k): v.copy() for k, v in value.items()}
+        self.faults.add("wrong_shape", 1, "state is not a dict of arrays")
+        return None
+
+    def load_state(self, state: State) -> None:
+        """Give it back its memory; one that cannot take it is switched off."""
+        load = self._attribute("load_state")
+        if not callable(load):
+            self.faults.add("fit_failed", 1, "load_state is missing")
+            self.faults.off = True
+        elif not self._learn("load_state", lambda: load(state)):
+            self.faults.off = True
+
+    # -- containment ---------------------------------------------------------------------------
+
+    def _attribute(self, name: str) -> Any:
+        try:
+            return getattr(self.recommender, name, None)
+        except Exception:  # a property that raises
+            return None
+
+    def _answer_of(
+        self, call: Callable[[], object], rows: NDArray[np.int64], answer: Answer
+    ) -> object:
+        if self.faults.off:
+            self._fail("switched_off", rows, answer, KINDS["switched_off"])
+            return _FAILED
+        kind, value = self._call(call, self.limits.seconds_per_call)
+        if kind is None:
+            self.faults.strikes = 0
+            return value
+        self._fail(kind, rows, answer, str(value))
+        self.faults.strikes += 1
+        self.faults.off = self.faults.strikes >= self.limits.strikes
+        return _FAILED
+
+    def _call(self, call: Callable[[], object], seconds: float) -> tuple[str | None, object]:
+        """(None, value), or (kind of fault, what happened); only KeyboardInterrupt gets out."""
+        if self._stuck is not None and self._stuck.is_alive():
+            return "timed_out", "still busy with an earlier call"
+        try:
+            return None, call_within(seconds, call)
+        except KeyboardInterrupt:
+            raise
+        except TimeUp as error:
+            self._stuck = error.thread
+            return "timed_out", str(error)
+        except TimeoutError as error:  # plug-ins that talk to a process or a server
+            return "timed_out", described(error)
+        except BaseException as error:  # SystemExit too: a plug-in does not end our run
+            return "raised", described(error)
+
+    def _note(self, kind: str, rows: NDArray[np.int64], answer: Answer, example: str) -> None:
+        """Count a fault whose rows still hold an answer."""
+        self.faults.add(kind, len(rows), example)
+        answer.mark(rows, plain(f"{kind}: {example}"))
+
+    def _fail(self, kind: str, rows: NDArray[np.int64], answer: Answer, example: str) -> None:
+        """Count a fault whose rows hold no answer."""
+        self._note(kind, rows, answer, example)
+        answer.failed[rows] = True
+
+
+def _array(value: object) -> NDArray[Any] | None:
+    """A real numeric array from whatever a recommender returned, or None."""
+    try:
+        array = np.asarray(value)
+    except Exception:  # ragged lists, objects that fight back
+        return None
+    return array if array.dtype.kind in "iuf" else None
+
+
+def _own(data: D) -> D:
+    """A copy whose arrays a recommender may write to without harming the world's."""
+    arrays = {
+        f.name: value.copy()
+        for f in fields(data)  # type: ignore[arg-type]
+        if isinstance(value := getattr(data, f.name), np.ndarray)
+    }
+    return replace(data, **arrays)  # type: ignore[type-var]
+
+
+def _own_requests(requests: Requests) -> Requests:
+    copied: Requests = _own(requests)
+    history: Ragged = _own(requests.history)
+    attributes = {name: column.copy() for name, column in requests.attributes.items()}
+    return replace(copied, history=history, attributes=attributes)

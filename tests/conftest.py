@@ -1,0 +1,46 @@
+"""What every test shares: the package under its name, one thread, and the way to real data."""
+
+from __future__ import annotations
+
+import os
+
+# before anything imports numpy or torch: two threads beside a busy neighbour are slower than one
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+if find_spec("loopaudit") is None:  # not installed: the repository root is the package
+    _spec = spec_from_file_location(
+        "loopaudit", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+    )
+    assert _spec is not None
+    assert _spec.loader is not None
+    _package = module_from_spec(_spec)
+    sys.modules["loopaudit"] = _package
+    _spec.loader.exec_module(_package)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Callable[[str], Path]:
+    """Finds real data by its path below the data folder, or skips the test with the reason.
+
+    The folder is the environment's ``LOOPAUDIT_DATA``, else ``shared/data`` beside the checkout.
+    Real data may not be redistributed, so they are never in the repository.
+    """
+    folder = Path(os.environ.get("LOOPAUDIT_DATA") or ROOT.parent / "shared" / "data")
+
+    def find(relative_path: str) -> Path:
+        path = folder / relative_path
+        if not path.exists():
+            pytest.skip(f"no real data: {path} is absent (set LOOPAUDIT_DATA to the data folder)")
+        return path
+
+    return find
