@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from ..recommenders.errors import UserError, unknown_name
-from .study import PeopleSection, RecommenderSection, Study
+from .study import PeopleSection, RecommenderSection, Study, label_of
 
 Json = dict[str, Any]
 """A parsed TOML table, before validation."""
@@ -60,6 +60,42 @@ def study_from(raw: Json, *, source: str, overrides: Sequence[str] = ()) -> Stud
         return Study.model_validate(raw)
     except ValidationError as error:
         raise UserError(_explain(error, raw, source, overrides)) from None
+
+
+def recommender_study(
+    name: str,
+    *,
+    dataset: str = "",
+    folder: str = "",
+    columns: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+) -> Study:
+    """The default study of one recommender, in the synthetic market or in a dataset's world.
+
+    Args:
+        name: as in ``[[recommenders]] name``.
+        dataset: "ml-100k", "ml-1m", or a CSV or Parquet file; empty for the synthetic market.
+        folder: where the dataset's files are.
+        columns: ``role=column`` strings, the column map of a file.
+        overrides: ``a.b=c`` strings.
+    """
+    safe = label_of(RecommenderSection(name=name)) if name else ""
+    raw: Json = {"study": {"name": safe.lstrip("._-") or "study"}, "recommenders": [{"name": name}]}
+    if dataset:
+        raw["world"] = {"kind": "dataset", "dataset": dataset, "folder": folder}
+        raw["world"]["columns"] = column_map(columns)
+    elif folder or columns:
+        raise UserError("--folder and --column say where data are; name them with --data")
+    return study_from(raw, source="the command line", overrides=overrides)
+
+
+def column_map(columns: Sequence[str]) -> dict[str, str]:
+    """``["user=customer", "item=sku"]`` as a dictionary."""
+    pairs = [column.partition("=") for column in columns]
+    for role, equals, name in pairs:
+        if not (role and equals and name):
+            raise UserError(f"--column wants ROLE=COLUMN (user=customer_id), got {role + equals!r}")
+    return {role: name for role, _, name in pairs}
 
 
 def to_toml(study: Study) -> str:

@@ -1,0 +1,50 @@
+"""The ``list`` command: every name a study may use, read from metadata only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..recommenders.errors import unknown_name
+
+KINDS = ("recommenders", "auditors", "users", "datasets")
+
+_USERS = {
+    "habitual": "tastes drift slowly to what is consumed, repeats are liked; the default",
+    "curious": "soon sated, looks further down the list, drifts little",
+    "impressionable": "drifts fast, also to what is merely shown, follows the top of the list",
+}
+_DATASETS = {
+    "ml-100k": "MovieLens 100K: 943 people with gender, age, occupation; 1,682 films",
+    "ml-1m": "MovieLens 1M: 6,040 people with gender, age, occupation; 3,883 films",
+    "FILE": "any CSV or Parquet file, with a column map",
+}
+
+
+@dataclass(frozen=True)
+class Named:
+    """One name: where it comes from, what it is, and why it does not load, if it does not."""
+
+    name: str
+    origin: str
+    summary: str
+    error: str
+
+
+def inventory(kind: str = "") -> dict[str, list[Named]]:
+    """Names by kind; one kind, or all when empty.
+
+    Raises:
+        UserError: an unknown kind.
+    """
+    if kind and kind not in KINDS:
+        raise unknown_name("kind of name", kind, KINDS)
+    return {k: _names(k) for k in ([kind] if kind else KINDS)}
+
+
+def _names(kind: str) -> list[Named]:
+    if kind in ("users", "datasets"):
+        own = _USERS if kind == "users" else _DATASETS
+        return [Named(name, "built-in", summary, "") for name, summary in own.items()]
+    from ..recommenders.registry import entries
+
+    return [Named(e.name, e.origin, e.summary, e.error or "") for e in entries(kind)]
