@@ -1,0 +1,144 @@
+"""study.toml: what is written comes back, what is wrong is said in one line."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loopaudit.recommenders.errors import UserError
+from loopaudit.simulation.study import RecommenderSection, Study
+from loopaudit.simulation.study_file import (
+    commented_toml,
+    read_study,
+    recommender_study,
+    study_from,
+    to_toml,
+    with_overrides,
+)
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+scalars = st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False) | text
+arguments = st.dictionaries(text, scalars | st.lists(scalars, max_size=3).map(tuple), max_size=4)
+
+
+@given(arguments, text, st.floats(0.01, 0.49))
+def test_what_is_written_is_read_back_equal(args: dict, folder: str, alpha: float) -> None:
+    raw = {
+        "world": {"folder": folder},
+        "recommenders": [{"name": "x", "args": args}, {"name": "ease"}],
+        "audit": {"alpha": alpha, "tau": {"bubbles.narrowing": 0.25}},
+    }
+    study = Study.model_validate(raw)
+    for written in (to_toml(study), commented_toml(study)):
+        assert Study.model_validate(tomllib.loads(written)) == study
+
+
+def test_the_commented_file_shows_every_key_with_its_default() -> None:
+    study = Study(recommenders=(RecommenderSection(name="ease"),))
+    written = commented_toml(study)
+    assert max(map(len, written.splitlines())) <= 130
+    for table in study.model_dump():
+        sections = getattr(study, table)
+        for section in sections if isinstance(sections, tuple) else (sections,):
+            for key, field in type(section).model_fields.items():
+                assert f"\n{key} = " in written or f"\n# {key} = " in written
+                assert field.description or key in ("families",), f"{table}.{key} says nothing"
+
+
+WRONG = [
+    ("[world]\nusers = 0", "users must be at least 1, got 0 (study.toml, [world] users)"),
+    ("[study]\nsteps = -3", "steps must be at least 2, got -3 (study.toml, [study] steps)"),
+    (
+        "[world]\nuser = 3",
+        "unknown key 'user'. Did you mean users? (study.toml, [world] user)",
+    ),
+    ("[wrold]\nusers = 3", "unknown table 'wrold'. Did you mean world? (study.toml, [wrold])"),
+    (
+        '[world]\nusers = "many"',
+        "users must be a whole number, got 'many' (study.toml, [world] users)",
+    ),
+    (
+        '[study]\narms = ["randon"]',
+        "arms: unknown value 'randon'. Did you mean random or none or frozen? "
+        "(study.toml, [study] arms.0)",
+    ),
+    (
+        '[[recommenders]]\nname = "ease"\n[[recommenders]]\nlabel = "b"',
+        "name is missing (study.toml, [[recommenders]] number 2, name)",
+    ),
+    (
+        '[[recommenders]]\nname = "ease"\nargs = { reg = { a = 1 } }',
+        "reg must be a number, text, true or false, or a list of these, got {'a': 1} "
+        "(study.toml, [[recommenders]] number 1, args.reg)",
+    ),
+    ("world = 3", "world must be a table, got 3 (study.toml, [world])"),
+    ("[people]\ndrift = 3", "drift must be at most 1.0, got 3 (study.toml, [people] drift)"),
+]
+
+
+@pytest.mark.parametrize(("toml", "said"), WRONG, ids=[said[:30] for _, said in WRONG])
+def test_a_mistake_is_one_line_with_file_table_and_key(
+    toml: str, said: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "study.toml"
+    file.write_text(toml)
+    with pytest.raises(UserError) as caught:
+        read_study(file)
+    assert str(caught.value) == said
+
+
+def test_two_mistakes_are_two_lines(tmp_path: Path) -> None:
+    file = tmp_path / "study.toml"
+    file.write_text("[world]\nusers = 0\nitems = 0")
+    with pytest.raises(UserError) as caught:
+        read_study(file)
+    assert [line.split()[0] for line in str(caught.value).splitlines()] == ["users", "items"]
+
+
+def test_bad_toml_is_located_by_line_and_column(tmp_path: Path) -> None:
+    file = tmp_path / "study.toml"
+    file.write_text("[world]\nusers = = 3")
+    with pytest.raises(UserError, match=r"not valid TOML: .*line 2, column 9"):
+        read_study(file)
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "study.toml"
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="cannot read"):
+        read_study(file)
+
+
+def test_overrides_win_and_are_blamed_for_their_own_mistakes() -> None:
+    study = Study(recommenders=(RecommenderSection(name="ease"),))
+    changed = with_overrides(
+        study,
+        ["world.users=5", "study.name=other", "recommenders.0.args.reg=2.5", "audit.tau.x=0.1"],
+    )
+    assert (changed.world.users, changed.study.name) == (5, "other")
+    assert changed.recommenders[0].args == {"reg": 2.5}
+    assert changed.audit.tau == {"x": 0.1}
+    with pytest.raises(UserError, match=r"at least 1, got 0 \(--set world\.users\)"):
+        with_overrides(study, ["world.users=0"])
+    for wrong in ("users", "=3", "world..users=3", "recommenders.4.name=x", "study.name.x=3"):
+        with pytest.raises(UserError, match="--set"):
+            with_overrides(study, [wrong])
+
+
+def test_a_recommender_by_itself_makes_a_study() -> None:
+    study = recommender_study("my_pkg.sub:Mine", dataset="a.csv", columns=["user=who", "item=what"])
+    assert study.world.kind == "dataset"
+    assert study.world.columns == {"user": "who", "item": "what"}
+    assert study.recommenders[0].name == "my_pkg.sub:Mine"
+    with pytest.raises(UserError, match="ROLE=COLUMN"):
+        recommender_study("ease", dataset="a.csv", columns=["user"])
+    with pytest.raises(UserError, match="--data"):
+        recommender_study("ease", folder="somewhere")
+
+
+def test_a_toml_date_is_a_wrong_value_not_a_crash() -> None:
+    raw = tomllib.loads("[study]\nsteps = 2026-01-01")
+    with pytest.raises(UserError, match="whole number"):
+        study_from(raw, source="study.toml")
