@@ -22,6 +22,7 @@ from .run import SCHEMA_VERSION, Factories, Run
 from .store import DiskStore, Lock, MemoryStore
 from .study import Study, label_of
 from .study_file import to_toml
+from .world import origin
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
@@ -29,7 +30,16 @@ if TYPE_CHECKING:
 ProgressSink = Callable[[int, int, str], None]
 """Called as ``progress(done, total, what)``; the unit is one step of one arm in one world."""
 
-_HASHED = ("study.toml", "realism.json", "worlds", "events", "series", "outcomes", "state", "sensitivity")
+_HASHED = (
+    "study.toml",
+    "realism.json",
+    "worlds",
+    "events",
+    "series",
+    "outcomes",
+    "state",
+    "sensitivity",
+)
 _LIBRARIES = ("loopaudit", "mesa", "numpy", "polars", "scipy", "torch", "fairlearn")
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 
@@ -58,12 +68,7 @@ def simulate(
     Raises:
         UserError: no recommender, unknown names, or a directory that belongs to another study.
     """
-    if not study.recommenders:
-        raise UserError(
-            "the study names no recommender; add [[recommenders]] with a name "
-            "(`loopaudit list` shows them)"
-        )
-    _check_names(study, factories or {})
+    check_study(study, factories or {})
     total = sum(
         part.study.steps * len(arms_of(part))
         for index in range(study.study.worlds)
@@ -94,13 +99,26 @@ def simulate(
     return Run(study, store, path=out, factories=factories)
 
 
-def _check_names(study: Study, factories: Factories) -> None:
-    """Wrong recommender names and arguments fail here, before any world is lived."""
+def check_study(study: Study, factories: Factories | None = None) -> None:
+    """What no schema can see: recommenders that exist, data that can be read.
+
+    Called before anything is written, so that a mistake leaves no directory behind.
+
+    Raises:
+        UserError: no recommender, an unknown name or argument, or a dataset that cannot be read.
+    """
     from ..recommenders import registry
 
+    if not study.recommenders:
+        raise UserError(
+            "the study names no recommender; add [[recommenders]] with a name "
+            "(`loopaudit list` shows them)"
+        )
     for section in study.recommenders:
-        if section.name != "none" and label_of(section) not in factories:
+        if section.name != "none" and label_of(section) not in (factories or {}):
             registry.create(section.name, section.args)
+    if study.world.kind == "dataset":
+        origin(study.world, study.study.seed, 0)
 
 
 def _prepare(study: Study, store: DiskStore, factories: Factories) -> bool:
