@@ -155,9 +155,10 @@ class ArmRun:
         """
         section = self.arm.recommender
         assert section is not None
-        key = label_of(section)
-        name = f"state/{key}/{world_name(self.index)}/initial.npz"
-        if key not in self.fits and self.store.exists(name):
+        key = section.model_dump_json(include={"name", "args"})
+        name = f"state/{label_of(section)}/{world_name(self.index)}/initial.npz"
+        studied = self.arm.kind in ("target", "frozen")
+        if studied and key not in self.fits and self.store.exists(name):
             self.fits[key] = self.store.arrays(name)
         if key not in self.fits:
             guard.fit(world.past, world.catalog.public(), seed=fit_seed(world.seed))
@@ -170,7 +171,7 @@ class ArmRun:
             self.saveable = False
             guard.fit(world.past, world.catalog.public(), seed=fit_seed(world.seed))
             return
-        if self.arm.kind == "target" and self.prefix == "" and not self.store.exists(name):
+        if studied and self.prefix == "" and not self.store.exists(name):
             self.store.put_arrays(name, state)
         faults = guard.faults
         fresh = guarded(section, world.catalog, factories=self.factories)
