@@ -23,7 +23,9 @@ def _pair(a: ArrayLike, b: ArrayLike) -> tuple[Lists, Lists]:
 def _ranks(a: Lists, b: Lists) -> NDArray[np.float64]:
     """(n, k) position in ``b`` of each item of ``a``, from 0; inf where absent or padding."""
     same = (a[:, :, None] == b[:, None, :]) & (a >= 0)[:, :, None]  # (n, k_a, k_b)
-    return np.where(same.any(axis=2), same.argmax(axis=2).astype(np.float64), np.inf)
+    place: NDArray[np.float64] = same.argmax(axis=2).astype(np.float64)
+    place[~same.any(axis=2)] = np.inf
+    return place
 
 
 def jaccard(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
@@ -34,7 +36,9 @@ def jaccard(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     first, second = _pair(a, b)
     both = np.isfinite(_ranks(first, second)).sum(axis=1)
     either = (first >= 0).sum(axis=1) + (second >= 0).sum(axis=1) - both
-    return np.divide(both, either, out=np.full(len(first), np.nan), where=either > 0)
+    value: NDArray[np.float64] = np.full(len(first), np.nan)
+    np.divide(both, either, out=value, where=either > 0)
+    return value
 
 
 def serp_ms_faithful(neutral: ArrayLike, sensitive: ArrayLike) -> NDArray[np.float64]:
@@ -61,7 +65,9 @@ def serp_ms_ceiling(k: int) -> float:
 def serp_ms(neutral: ArrayLike, sensitive: ArrayLike) -> NDArray[np.float64]:
     """(n,) SERP-MS divided by what identical lists score: range 0 to 1, identical is 1."""
     first, second = _pair(neutral, sensitive)
-    return serp_ms_faithful(first, second) / serp_ms_ceiling(second.shape[1])
+    value: NDArray[np.float64] = serp_ms_faithful(first, second)
+    value /= serp_ms_ceiling(second.shape[1])
+    return value
 
 
 def prag(neutral: ArrayLike, sensitive: ArrayLike) -> NDArray[np.float64]:
@@ -81,9 +87,9 @@ def prag(neutral: ArrayLike, sensitive: ArrayLike) -> NDArray[np.float64]:
     pairs = earlier & valid[:, :, None] & valid[:, None, :]
     kept = pairs & (ranks[:, :, None] < ranks[:, None, :])
     total = pairs.sum(axis=(1, 2))
-    return np.divide(
-        kept.sum(axis=(1, 2)), total, out=np.full(len(second), np.nan), where=total > 0
-    )
+    value: NDArray[np.float64] = np.full(len(second), np.nan)
+    np.divide(kept.sum(axis=(1, 2)), total, out=value, where=total > 0)
+    return value
 
 
 def rank_biased_overlap(a: ArrayLike, b: ArrayLike, *, p: float = 0.9) -> NDArray[np.float64]:
