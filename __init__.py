@@ -88,6 +88,7 @@ def simulate(
     Raises:
         UserError: an unknown name, a number out of range, or a directory of another study.
     """
+    from .simulation.runner import check_study
     from .simulation.runner import simulate as live
     from .simulation.study import Study
 
@@ -114,6 +115,7 @@ def simulate(
             },
             source="la.simulate",
         )
+    check_study(study, factories)
     folder = None if out is None else Path(out)
     if folder is not None:
         from .audit.plan import declare_in

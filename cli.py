@@ -24,8 +24,8 @@ app = typer.Typer(
     name="loopaudit",
     help="Simulate long feedback loops around a recommender, and audit what they do to people.",
     epilog=_EPILOG,
-    add_completion=False,  # with rich markup off, help costs 0.05 s instead of 0.2
-    rich_markup_mode=None,
+    add_completion=False,
+    rich_markup_mode=None,  # rich would cost help more than all the rest
     pretty_exceptions_enable=False,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -44,7 +44,7 @@ Out = Annotated[
     typer.Option("--out", metavar="DIR", help="Run directory; an unfinished one is resumed."),
 ]
 Workers = Annotated[
-    int, typer.Option("--workers", min=0, help="Processes that worlds run in; 0 for one a core.")
+    int, typer.Option("--workers", help="Processes that worlds run in; 0 for one a core.")
 ]
 Data = Annotated[
     str,
@@ -64,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         command = typer.main.get_command(app)
-        return int(command.main(given, prog_name="loopaudit", standalone_mode=False) or 0)
+        code = int(command.main(given, prog_name="loopaudit", standalone_mode=False) or 0)
+        return _failed(given, 130, "interrupted", "") if code == 130 else code
     except UserError as error:
         return _failed(given, 2, "error", str(error))
     except (Interrupted, KeyboardInterrupt, typer.Abort) as error:
@@ -95,7 +96,21 @@ def _failed(given: Sequence[str], code: int, word: str, text: str) -> int:
     return code
 
 
-# -- before anything runs --------------------------------------------------------------------------
+@app.command()
+def demo(
+    out: Out = None,
+    workers: Workers = 0,
+    overrides: Set = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Three recommenders, four families of audits, one report."""
+    from .simulation.demo import demo_study
+    from .simulation.study_file import with_overrides
+
+    console = Console("demo", as_json=as_json, quiet=quiet)
+    study = with_overrides(demo_study(), overrides or (), source="demo")
+    return _audited(console, _simulated(console, study, out, workers), None)
 
 
 @app.command()
@@ -104,7 +119,7 @@ def init(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Write a commented study file with every default in sight."""
+    """Write a commented study file, every default in sight."""
     from .simulation.study import RecommenderSection, Study
     from .simulation.study_file import commented_toml
 
@@ -121,50 +136,6 @@ def init(
     return console.finish(0, f"wrote {path}", path=path)
 
 
-@app.command("list")
-def list_(
-    what: Annotated[
-        str, typer.Argument(metavar="[recommenders|auditors|users|datasets]", show_default=False)
-    ] = "",
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> int:
-    """What can be named: recommenders, auditors, user models, datasets; imports nothing heavy."""
-    from .reports.inventory import inventory
-
-    console = Console("list", as_json=as_json, quiet=quiet)
-    found = inventory(what)
-    for kind, rows in found.items():
-        console.say(f"{kind}")
-        width = max((len(row.name) for row in rows), default=0)
-        origins = max((len(row.origin) for row in rows), default=0)
-        for row in rows:
-            problem = f"  DOES NOT LOAD: {row.error}" if row.error else ""
-            console.say(f"  {row.name:<{width}}  {row.origin:<{origins}}  {row.summary}{problem}")
-    n = sum(len(rows) for rows in found.values())
-    facts = {kind: [vars(row) for row in rows] for kind, rows in found.items()}
-    return console.finish(0, f"{n} names", **facts)
-
-
-@app.command()
-def doctor(as_json: Json = False, quiet: Quiet = False) -> int:
-    """Versions, device, plug-ins that fail to load: what to send with a bug report."""
-    from .reports.doctor import examine
-
-    console = Console("doctor", as_json=as_json, quiet=quiet)
-    health = examine()
-    for label, text in health.facts.items():
-        console.say(f"{label:<12}{text}")
-    for problem in health.problems:
-        console.say(f"{'problem':<12}{problem}")
-    n = len(health.problems)
-    result = f"{n} problem{'s' if n > 1 else ''}" if n else "no problem found"
-    return console.finish(2 if n else 0, result, facts=health.facts, problems=health.problems)
-
-
-# -- the loop and its audit ------------------------------------------------------------------------
-
-
 @app.command()
 def simulate(
     study_file: Annotated[Path, typer.Argument(metavar="STUDY.TOML")],
@@ -174,7 +145,7 @@ def simulate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Live a study: worlds x arms x steps into a run directory; goes on where it stopped."""
+    """Live a study into a run directory, or go on with it."""
     from .simulation.study_file import read_study
 
     console = Console("simulate", as_json=as_json, quiet=quiet)
@@ -195,7 +166,7 @@ def audit(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Ask every question of a run, or of a recommender after simulating it; write the report.
+    """Audit a run, or simulate and audit; write the report.
 
     A recommender is named by a built-in name, an entry point, module:attr, path/file.py:attr,
     http(s)://... or cmd:...; `loopaudit list` shows the names.
@@ -222,27 +193,12 @@ def audit(
     return _audited(console, _simulated(console, study, out, workers), None)
 
 
-@app.command()
-def demo(
-    out: Out = None,
-    workers: Workers = 0,
-    overrides: Set = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> int:
-    """Three recommenders, every arm, ten worlds, four families of audits, one report."""
-    from .simulation.demo import demo_study
-    from .simulation.study_file import with_overrides
-
-    console = Console("demo", as_json=as_json, quiet=quiet)
-    study = with_overrides(demo_study(), overrides or (), source="demo")
-    return _audited(console, _simulated(console, study, out, workers), None)
-
-
 def _simulated(console: Console, study: Study, out: Path | None, workers: int) -> Run:
     from . import simulate as live
     from .simulation.directory import run_directory
 
+    if workers < 0:
+        raise UserError(f"--workers must be at least 0, got {workers}")
     folder = run_directory(study, out)
     s = study.study
     console.told(
@@ -272,16 +228,13 @@ def _audited(console: Console, run: Run, settings: AuditSection | None) -> int:
     return console.finish(report.exit_code, result, run=run.path, verdicts=counts)
 
 
-# -- afterwards ------------------------------------------------------------------------------------
-
-
 @app.command()
 def report(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR")],
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Render the report of an audited run again; computes nothing anew, imports no torch."""
+    """Render the report of an audited run again."""
     from .reports.report import Report
 
     console = Console("report", as_json=as_json, quiet=quiet)
@@ -298,13 +251,38 @@ def compare(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Audited runs side by side."""
+    """Put audited runs side by side."""
     from .reports.compare import compare as beside
 
     console = Console("compare", as_json=as_json, quiet=quiet)
     table = beside(run_dirs)
     console.say(str(table))
     return console.finish(0, f"compared {len(run_dirs)} runs", comparison=table.to_json())
+
+
+@app.command("list")
+def list_(
+    what: Annotated[
+        str, typer.Argument(metavar="[recommenders|auditors|users|datasets]", show_default=False)
+    ] = "",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Show every recommender, auditor, user model, dataset."""
+    from .reports.inventory import inventory
+
+    console = Console("list", as_json=as_json, quiet=quiet)
+    found = inventory(what)
+    for kind, rows in found.items():
+        console.say(f"{kind}")
+        width = max((len(row.name) for row in rows), default=0)
+        origins = max((len(row.origin) for row in rows), default=0)
+        for row in rows:
+            problem = f"  DOES NOT LOAD: {row.error}" if row.error else ""
+            console.say(f"  {row.name:<{width}}  {row.origin:<{origins}}  {row.summary}{problem}")
+    n = sum(len(rows) for rows in found.values())
+    facts = {kind: [vars(row) for row in rows] for kind, rows in found.items()}
+    return console.finish(0, f"{n} names", **facts)
 
 
 @app.command()
@@ -317,7 +295,7 @@ def selftest(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Do the auditors find planted harms, and leave clean recommenders alone?"""
+    """Measure the auditors on planted harms and clean controls."""
     from .audit.selftest import run_selftest
 
     console = Console("selftest", as_json=as_json, quiet=quiet)
@@ -338,5 +316,21 @@ def evaluate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Full-ranking accuracy of a recommender beside the trivial baselines."""
+    """Measure accuracy beside the trivial baselines."""
     return 0
+
+
+@app.command()
+def doctor(as_json: Json = False, quiet: Quiet = False) -> int:
+    """Show versions, device, plug-ins that fail to load."""
+    from .reports.doctor import examine
+
+    console = Console("doctor", as_json=as_json, quiet=quiet)
+    health = examine()
+    for label, text in health.facts.items():
+        console.say(f"{label:<12}{text}")
+    for problem in health.problems:
+        console.say(f"{'problem':<12}{problem}")
+    n = len(health.problems)
+    result = f"{n} problem{'s' if n > 1 else ''}" if n else "no problem found"
+    return console.finish(2 if n else 0, result, facts=health.facts, problems=health.problems)
