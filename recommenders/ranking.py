@@ -22,27 +22,48 @@ def blocks(n_rows: int, n_columns: int) -> list[NDArray[np.int64]]:
 def top_k(scores: NDArray[np.float32], k: int) -> NDArray[np.int32]:
     """(n, k) the best items of each row, best first; equal scores go by item index.
 
-    Score and index are packed into one 64-bit key, so a partition finds the exact first k even
-    where ties cross the border, without sorting the rest.
+    A partition finds each row's k-th best score without sorting the row; only rows where more
+    items share that score than there are places need a second look.
 
     Args:
         scores: (n, items) float32; -inf and NaN mean "never".
         k: list length; slots beyond what can be recommended hold -1.
     """
     n, n_items = scores.shape
-    values = np.where(np.isnan(scores), -np.inf, scores).astype(np.float32) + np.float32(0.0)
-    bits = values.view(np.int32)  # adding 0.0 above made -0.0 equal to 0.0
-    ascending = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))  # ordered as the floats are
-    keys = ((~ascending).astype(np.int64) << 32) | np.arange(n_items, dtype=np.int64)
+    values = np.asarray(scores, dtype=np.float32)
+    if np.isnan(values.max(initial=-np.inf)):
+        values = np.where(np.isnan(values), np.float32(-np.inf), values)
     kept = min(k, n_items)
-    if 0 < kept < n_items:
-        keys = np.partition(keys, kept - 1, axis=1)[:, :kept]
-    keys = np.sort(keys[:, :kept], axis=1)
-    best = (keys & 0xFFFFFFFF).astype(np.int32)
-    possible = np.take_along_axis(values, best.astype(np.int64), axis=1) > -np.inf
     out = np.full((n, k), NOTHING, dtype=np.int32)
-    out[:, :kept] = np.where(possible, best, np.int32(NOTHING))
+    if n == 0 or kept == 0:
+        return out
+    worst = np.partition(values, n_items - kept, axis=1)[:, n_items - kept, None]  # (n, 1)
+    chosen = values >= worst  # (n, items), at least k in each row
+    crowded = np.flatnonzero(np.count_nonzero(chosen, axis=1) > kept)
+    if len(crowded):
+        chosen[crowded] = False
+        chosen[crowded[:, None], _first_k(values[crowded], kept)] = True
+    items = (np.flatnonzero(chosen) % n_items).reshape(n, kept)  # ascending in each row
+    found = np.take_along_axis(values, items, axis=1)
+    order = np.argsort(-found, axis=1, kind="stable")
+    found = np.take_along_axis(found, order, axis=1)
+    items = np.take_along_axis(items, order, axis=1)
+    out[:, :kept] = np.where(found > -np.inf, items, NOTHING)
     return out
+
+
+def _first_k(values: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """(n, k) the k best items of each row in any order, ties at the border by item index.
+
+    Score and index are packed into one 64-bit key, so that a partition decides the ties.
+    """
+    bits = (values + np.float32(0.0)).view(np.int32)  # adding 0.0 made -0.0 equal to 0.0
+    ascending = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))  # ordered as the floats are
+    n_items = values.shape[1]
+    keys = ((~ascending).astype(np.int64) << 32) | np.arange(n_items, dtype=np.int64)
+    if k < n_items:
+        keys = np.partition(keys, k - 1, axis=1)[:, :k]
+    return keys & 0xFFFFFFFF
 
 
 def recommend_best(
