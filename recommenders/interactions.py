@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from .errors import UserError
 
+_CELLS = 16_000_000
+"""Largest (rows, items) table of flags made at once: 16 MB."""
+
 
 @dataclass(frozen=True)
 class Ragged:
@@ -25,7 +28,9 @@ class Ragged:
         arrays = [np.asarray(row, dtype=np.int32) for row in rows]
         lengths = np.array([len(a) for a in arrays], dtype=np.int64)
         values = np.concatenate(arrays) if arrays else np.empty(0, np.int32)
-        return cls(values.astype(np.int32), np.concatenate([[0], lengths.cumsum()]).astype(np.int64))
+        return cls(
+            values.astype(np.int32), np.concatenate([[0], lengths.cumsum()]).astype(np.int64)
+        )
 
     @classmethod
     def empty(cls, n_rows: int) -> Ragged:
@@ -58,7 +63,7 @@ class Ragged:
         return Ragged(self.values[np.repeat(self.offsets[:-1][rows], lengths) + within], offsets)
 
     def last(self, n: int, fill: int = -1) -> NDArray[np.int32]:
-        """(rows, n) the newest ``n`` values of each row, newest at the right, padded at the left."""
+        """(rows, n) the newest ``n`` values of each row, newest last, padded at the left."""
         position = np.arange(n, dtype=np.int64)[None, :] + (self.offsets[1:] - n)[:, None]
         inside = position >= self.offsets[:-1][:, None]
         if len(self.values) == 0:
@@ -76,10 +81,16 @@ class Ragged:
 
     def contains(self, items: NDArray[np.integer], n_items: int) -> NDArray[np.bool_]:
         """(rows, k) whether each of ``items`` (rows, k) stands in its row; -1 never does."""
-        have = np.unique(self.row_index * n_items + self.values)
-        asked = np.arange(len(self), dtype=np.int64)[:, None] * n_items + items
-        if len(have) == 0:
+        if len(self.values) == 0:
             return np.zeros(items.shape, dtype=bool)
+        rows = np.arange(len(self), dtype=np.int64)[:, None]
+        if len(self) * n_items <= _CELLS:  # a table of all pairs: no sorting
+            table = np.zeros((len(self), n_items), dtype=bool)
+            table[self.row_index, self.values] = True
+            inside = (items >= 0) & (items < n_items)
+            return table[rows, np.where(inside, items, 0)] & inside
+        have = np.sort(self.row_index * n_items + self.values)
+        asked = rows * n_items + items
         spot = np.minimum(np.searchsorted(have, asked), len(have) - 1)
         return (have[spot] == asked) & (items >= 0)
 
