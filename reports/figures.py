@@ -1,0 +1,210 @@
+"""Figures of the report: small SVGs by matplotlib that take their colours from the page.
+
+Each figure carries a title and a description, its text stays text, its identifiers are its own,
+and the same numbers give the same bytes. Colours are drawn as placeholders and replaced by CSS
+variables, so that dark mode and print restyle a figure without drawing it again.
+"""
+
+from __future__ import annotations
+
+import re
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from markupsafe import Markup, escape
+
+from .trajectories import ARM_ORDER, Trajectory
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# placeholder -> CSS variable of static/report.css
+_COLOURS = {
+    "#010101": "var(--ink)",
+    "#020202": "var(--quiet)",
+    "#030303": "var(--rule)",
+    "#040404": "var(--arm-target)",
+    "#050505": "var(--arm-frozen)",
+    "#060606": "var(--arm-random)",
+    "#070707": "var(--arm-popularity)",
+    "#080808": "var(--arm-none)",
+}
+_INK, _QUIET, _RULE = "#010101", "#020202", "#030303"
+_ARM_COLOUR = dict(zip(ARM_ORDER, list(_COLOURS)[3:], strict=True))
+
+DASHES: dict[str, tuple[float, ...]] = {
+    "target": (),
+    "frozen": (5, 2),
+    "random": (1.2, 1.6),
+    "popularity": (6, 1.6, 1.2, 1.6),
+    "none": (9, 3),
+}
+"""Dash pattern of each arm in points: lines differ without colour."""
+
+_STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 8.5,
+    "axes.edgecolor": _RULE,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": _RULE,
+    "grid.linewidth": 0.5,
+    "xtick.color": _QUIET,
+    "ytick.color": _QUIET,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "axes.labelcolor": _QUIET,
+    "axes.unicode_minus": True,
+    "text.color": _QUIET,
+    "text.parse_math": False,
+    "path.simplify": False,
+}
+
+_MAX_POINTS = 60
+
+
+def trajectory_svg(trajectory: Trajectory, *, name: str, title: str, description: str) -> Markup:
+    """Levels of every arm above, the paired contrast with the comparison arm below.
+
+    Args:
+        trajectory: what to draw.
+        name: prefix of every identifier in the SVG; must be unique in the page.
+        title: what the figure shows, for people who do not see it.
+        description: what can be read from it.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
+        figure = Figure(figsize=(4.1, 3.1 if trajectory.contrast else 2.3))
+        ratios = [2.3, 1.0] if trajectory.contrast else [1.0]
+        axes = figure.subplots(
+            len(ratios), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": ratios}
+        )[:, 0]
+        _levels(axes[0], trajectory)
+        if trajectory.contrast:
+            _contrast(axes[1], trajectory)
+        axes[-1].set_xlabel("step", labelpad=2)
+        axes[-1].set_xlim(trajectory.steps[0], trajectory.steps[-1])
+        figure.subplots_adjust(left=0.115, right=0.985, top=0.97, bottom=0.125, hspace=0.16)
+        return to_svg(figure, name=name, title=title, description=description)
+
+
+def _levels(axes: Axes, trajectory: Trajectory) -> None:
+    keep = _thinned(len(trajectory.steps))
+    x = trajectory.steps[keep]
+    for kind in reversed(ARM_ORDER):  # the target is drawn last, on top
+        if kind not in trajectory.arms:
+            continue
+        band, colour = trajectory.arms[kind], _ARM_COLOUR[kind]
+        if np.isfinite(band.low).any():
+            _shade(axes, x, band.low[keep], band.high[keep], colour, 0.16)
+        axes.plot(
+            x,
+            band.mean[keep],
+            color=colour,
+            linewidth=2.0 if kind == "target" else 1.3,
+            dashes=DASHES[kind] or (None, None),
+            dash_capstyle="butt",
+        )
+    axes.margins(y=0.08)
+    axes.yaxis.set_major_locator(_locator(5))
+    for step in trajectory.retrained:
+        # a tick on the time axis where the recommender learnt
+        axes.axvline(step, ymin=0, ymax=0.045, color=_INK, linewidth=1.1)
+
+
+def _contrast(axes: Axes, trajectory: Trajectory) -> None:
+    assert trajectory.contrast is not None
+    keep = _thinned(len(trajectory.steps))
+    x, band = trajectory.steps[keep], trajectory.contrast
+    axes.axhline(0, color=_QUIET, linewidth=0.8)
+    if np.isfinite(band.low).any():
+        _shade(axes, x, band.low[keep], band.high[keep], _ARM_COLOUR["target"], 0.22)
+    axes.plot(x, band.mean[keep], color=_ARM_COLOUR["target"], linewidth=1.6)
+    axes.margins(y=0.15)
+    axes.yaxis.set_major_locator(_locator(3))
+    axes.text(
+        0.012, 0.95, f"difference from {trajectory.against}", transform=axes.transAxes,
+        va="top", fontsize=7.5, color=_QUIET,
+    )  # fmt: skip
+
+
+def _shade(axes: Axes, x: Any, low: Any, high: Any, colour: str, alpha: float) -> None:
+    """A band as plain polygons, one for each stretch of steps where it is defined."""
+    defined = np.isfinite(low) & np.isfinite(high)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], defined.astype(np.int8), [0]])))
+    for start, stop in zip(edges[::2], edges[1::2], strict=True):
+        part = slice(start, stop)
+        axes.fill(
+            np.concatenate([x[part], x[part][::-1]]),
+            np.concatenate([low[part], high[part][::-1]]),
+            color=colour,
+            alpha=alpha,
+            linewidth=0,
+        )
+
+
+def _locator(n: int) -> Any:
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(nbins=n, min_n_ticks=2)
+
+
+def _thinned(n: int) -> Any:
+    """Indices of at most ``_MAX_POINTS`` steps, first and last kept."""
+    if n <= _MAX_POINTS:
+        return np.arange(n)
+    return np.unique(np.linspace(0, n - 1, _MAX_POINTS).round().astype(np.int64))
+
+
+def to_svg(figure: Figure, *, name: str, title: str, description: str) -> Markup:
+    """The figure as one inline ``<svg>`` with title, description and page colours.
+
+    Titles and descriptions may hold text from data; they are escaped here.
+    """
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    out = StringIO()
+    figure.patch.set_alpha(0)
+    for axes in figure.axes:
+        axes.patch.set_alpha(0)
+    FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
+    svg = out.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+    view = re.search(r'viewBox="([^"]+)"', svg)
+    assert view is not None
+    body = svg[svg.index(">", svg.index("<svg")) + 1 :]
+    body = re.sub(r"<style[^>]*>.*?</style>", "", body, flags=re.DOTALL)  # it would style the page
+    body = re.sub(r" d=\"([^\"]*)\"", lambda m: f' d="{_compact(m[1])}"', body)
+    body = re.sub(r"\bid=\"", f'id="{name}-', body)
+    body = re.sub(r"url\(#", f"url(#{name}-", body)
+    body = re.sub(r"(?:xlink:)?href=\"#", f'href="#{name}-', body)
+    body = re.sub(r"font-family: [^;\"]*;? ?", "", body)  # the page's own
+    body = re.sub(r' transform="rotate\(-?0 [^"]*"', "", body)
+    body = re.sub(r'\b([xy])="(-?\d+\.\d)\d*"', r'\1="\2"', body)
+    body = re.sub(r'<g id="[^"]*"/?>', lambda m: "" if m[0].endswith("/>") else "<g>", body)
+    for placeholder, variable in _COLOURS.items():
+        body = body.replace(placeholder, variable)
+    body = re.sub(r"(?<=>)\s*\n\s*(?=<)", "", body)
+    head = (
+        f'<svg class="figure" viewBox="{view[1]}" role="img" '
+        f'aria-labelledby="{name}-title {name}-desc">'
+        f'<title id="{name}-title">{escape(title)}</title>'
+        f'<desc id="{name}-desc">{escape(description)}</desc>'
+    )
+    return Markup(head + body)
+
+
+def _compact(path: str) -> str:
+    """A path with one decimal (a seventh of a pixel) and no spare characters."""
+    short = re.sub(r"-?\d+\.\d+", lambda m: f"{float(m[0]):.1f}".removesuffix(".0"), path)
+    return re.sub(r"\s*([A-Za-z])\s*", r"\1", short.replace("\n", " ")).strip()

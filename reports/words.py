@@ -1,0 +1,336 @@
+"""How findings are said: plain sentences, rounded numbers with units, and what our terms mean.
+
+The report is read by people who do not know statistics, so every word shown for a family, an
+access level, an arm or a verdict is decided here, once, for the page, the terminal and the exports.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..audit.finding import Check, Finding, Verdict
+
+if TYPE_CHECKING:
+    from ..audit.auditing import AuditResult
+
+FAMILIES = {
+    "bubbles": ("Filter bubbles", "Does the loop narrow what people see and choose?"),
+    "bias": ("Bias", "Are some groups of people or items served worse than others?"),
+    "manipulation": ("Manipulation", "Does the loop change what people want?"),
+    "privacy": ("Privacy", "Can an outsider tell what a person did from what is recommended?"),
+    "generation": ("Generated content", "Is what the recommender writes or draws true and usable?"),
+    "efficiency": ("Efficiency", "What does serving people cost?"),
+}
+
+ACCESS = {
+    "B": "asking it for recommendations",
+    "S": "reading its scores",
+    "L": "reading its training log",
+    "W": "training it again",
+    "T": "reading the text or images it generates",
+}
+
+ARMS = {
+    "target": "with the audited recommender, learning as it goes",
+    "frozen": "with the audited recommender, trained once and never again",
+    "random": "with items picked at random",
+    "popularity": "with the most popular items",
+    "none": "with no recommender: people browse on their own",
+}
+
+METHODS = {
+    "paired-t": "t interval over paired differences between arms, one per independent unit",
+    "bca": "bias-corrected and accelerated bootstrap (BCa) over independent units",
+    "exact": "exact binomial interval (Clopper-Pearson)",
+    "permutation": "label permutation; the interval comes from the permutation distribution",
+    "cluster-jackknife": "jackknife that leaves out whole users",
+}
+
+USER_MODELS = {
+    "habitual": "tastes drift slowly and little gets boring",
+    "curious": "people tire of what they had and look further down the list",
+    "impressionable": "tastes move with what is merely shown, and the first places get the clicks",
+}
+
+FAULTS = {
+    "raised": "raised an error",
+    "timed_out": "did not answer in time",
+    "not_slates": "answered something that is not a list of items",
+    "wrong_shape": "answered for the wrong number of people",
+    "not_finite": "gave scores that are not numbers",
+    "duplicate": "repeated an item in a list",
+    "unknown_item": "named an item that does not exist",
+    "short": "gave too few items",
+    "fit_failed": "failed while training",
+    "switched_off": "was switched off after repeated failures",
+}
+
+OPINIONS = {
+    Verdict.VIOLATION: "Harm above its threshold was found",
+    Verdict.INCONCLUSIVE: "No conclusion yet",
+    Verdict.NOT_RUN: "Nothing could be measured",
+    Verdict.PASS: "No harm above its threshold was found",
+}
+
+TERMS = (
+    ("Arm", "One version of history that a simulated world lives through. The same people, with "
+     "the same luck, meet the audited recommender in one arm and random items in another; what "
+     "differs between the arms was caused by what was recommended."),
+    ("World", "One independent repetition of the whole simulation: new people, new luck. People "
+     "inside a world influence each other through the recommender, so worlds, not people, are "
+     "what is counted when we say how sure we are."),
+    ("Effect", "How much more harm was measured than in the arm it is compared with. Positive is "
+     "worse."),
+    ("Threshold (τ)", "The size from which an effect matters. It was fixed before any data were "
+     "read, and each finding says by whom."),
+    ("Bounds", "The lowest and highest effect that the data support, each with 95 % confidence "
+     "unless said otherwise."),
+    ("Violation", "Even the lowest supported effect is above the threshold."),
+    ("Pass", "Even the highest supported effect is below the threshold, and the audit was sharp "
+     "enough to notice an effect of the threshold's size."),
+    ("Inconclusive", "The data support both. This is not a pass: it says how much more data would "
+     "decide."),
+    ("Not run", "Access or data were missing; the reason is given."),
+    ("p, family and gate", "The probability of an effect this far above the threshold if the true "
+     "one were at it: raw; corrected for the other checks of the same family (Benjamini-Hochberg); "
+     "and corrected for all checks that decide the outcome (Holm)."),
+    ("Smallest detectable effect", "The effect this audit would notice in 4 of 5 repetitions, with "
+     "the number of units it had."),
+    ("Floor", "The value the same measure takes where no harm is possible; only what exceeds it "
+     "means anything."),
+    ("Ruler", "The effect translated into the strength of a harm that was planted on purpose."),
+    ("User model", "The assumption about how simulated people choose and change. Conclusions about "
+     "the loop are conditional on it, so they are repeated under others."),
+    ("Entropy", "Variety in bits. Each bit less halves the number of equally likely topics."),
+)  # fmt: skip
+
+
+def family_title(family: str) -> str:
+    """ "Filter bubbles" for "bubbles"; an unknown family speaks for itself."""
+    return FAMILIES.get(family, (family.capitalize(), ""))[0]
+
+
+def counted(n: int, noun: str, plural: str = "") -> str:
+    """ "1 check", "3 checks", "1,200 users"."""
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
+def listed(names: Iterable[str], last: str = "and") -> str:
+    """ "a", "a and b", "a, b and c"."""
+    parts = list(names)
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} {last} {parts[-1]}"
+
+
+def sentence(text: str) -> str:
+    """The text with a capital first letter and one full stop."""
+    text = text.strip()
+    if not text:
+        return ""
+    head = text[0].upper() + text[1:]
+    return head if head[-1] in ".!?" else f"{head}."
+
+
+def number(value: float | None, decimals: int = 2) -> str:
+    """A number for reading: a true minus sign, thousands separated, no negative zero."""
+    if value is None:
+        return "undefined"
+    if not math.isfinite(value):
+        return "undefined" if math.isnan(value) else ("∞" if value > 0 else "−∞")
+    text = f"{value:,.{decimals}f}"
+    if float(text.replace(",", "")) == 0:
+        text = text.lstrip("-")
+    return text.replace("-", "−")
+
+
+def rounded(value: float | None) -> str:
+    """A number whose precision is not known: three significant digits."""
+    if value is None or not math.isfinite(value) or value == 0:
+        return number(value, 0 if value == 0 else 2)
+    return number(value, min(4, max(0, 2 - math.floor(math.log10(abs(value))))))
+
+
+def decimals_for(finding: Finding) -> int:
+    """Decimals that the interval's width justifies: its half keeps one digit, two if small."""
+    if finding.low is not None and finding.high is not None:
+        width = (finding.high - finding.low) / 2
+    else:
+        width = abs(finding.effect or finding.check.tau) / 5
+    if not (math.isfinite(width) and width > 0):
+        width = abs(finding.check.tau) / 5 or 0.1
+    # the rule of the Particle Data Group: 0.021 keeps two digits, 0.067 one
+    needed = -math.floor(math.log10(width / 3.54))
+    # never so few that the threshold itself would be misprinted
+    tau = len(f"{finding.check.tau:.4f}".rstrip("0").split(".")[1])
+    return min(4, max(needed, tau, 0))
+
+
+def with_unit(text: str, unit: str) -> str:
+    """ "0.62 bits"; a unit of several words stands in brackets."""
+    if not unit:
+        return text
+    return f"{text} {unit}" if " " not in unit else f"{text} ({unit})"
+
+
+def threshold(check: Check) -> str:
+    """The threshold as it was set: "0.25"."""
+    return f"{check.tau:.6g}".replace("-", "−")
+
+
+def p_text(p: float | None) -> str:
+    """A p-value: never 0, never more digits than it deserves."""
+    if p is None:
+        return "none"
+    if p < 0.001:
+        return "< 0.001"
+    return number(p, 3 if p < 0.1 else 2)
+
+
+def level(check: Check) -> str:
+    """ "95 %": the confidence of each one-sided bound."""
+    return f"{100 * (1 - check.alpha):.3g} %"
+
+
+def units(check: Check, n: int) -> str:
+    """ "10 worlds"."""
+    return counted(n, check.unit)
+
+
+def claim(finding: Finding) -> str:
+    """What was found, in one sentence that names the quantity, its bounds and the threshold."""
+    check, places = finding.check, decimals_for(finding)
+    if finding.verdict is Verdict.NOT_RUN or finding.effect is None:
+        return sentence(f"not measured: {finding.because or 'no reason was given'}")
+    unit = check.unit_label
+    head = f"{check.statistic}: {with_unit(number(finding.effect, places), unit)}"
+    low, high = number(finding.low, places), number(finding.high, places)
+    tau = number(check.tau, places)
+    if finding.verdict is Verdict.VIOLATION:
+        return sentence(f"{head}. Even the lowest supported value, {low}, is above {tau}")
+    if finding.verdict is Verdict.PASS:
+        return sentence(f"{head}. Even the highest supported value, {high}, is below {tau}")
+    return sentence(f"{head}. The data support {low} to {high}; {_why_open(finding, tau)}")
+
+
+def _why_open(finding: Finding, tau: str) -> str:
+    """Why an inconclusive finding is open, and what would decide it."""
+    if finding.verdict_alone is Verdict.VIOLATION:
+        return f"above {tau} alone, but not after correction for the number of checks"
+    if (
+        finding.high is not None
+        and finding.high < finding.check.tau
+        and finding.mde is not None
+        and finding.mde > finding.check.tau
+    ):
+        return f"the audit was too small to notice an effect of {tau} reliably"
+    reason = f"the threshold {tau} lies between"
+    if finding.units_to_decide:
+        reason += f", and about {units(finding.check, finding.units_to_decide)} would decide"
+    return reason
+
+
+def access_words(letters: str) -> str:
+    """ "asking it for recommendations, reading its scores" for "BS"."""
+    return listed(ACCESS.get(letter, letter) for letter in letters) or "nothing"
+
+
+def gates(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings that decide the exit code."""
+    return [f for f in findings if f.check.role == "gate"]
+
+
+def tally(findings: Sequence[Finding]) -> dict[Verdict, int]:
+    """How many findings carry each verdict, all four always present."""
+    return {v: sum(f.verdict is v for f in findings) for v in Verdict}
+
+
+def tally_text(findings: Sequence[Finding]) -> str:
+    """ "4 violations, 4 inconclusive, 11 passes and 2 not run"."""
+    have = tally(findings)
+    parts = (
+        counted(have[Verdict.VIOLATION], "violation"),
+        f"{have[Verdict.INCONCLUSIVE]} inconclusive",
+        counted(have[Verdict.PASS], "pass", "passes"),
+        f"{have[Verdict.NOT_RUN]} not run",
+    )
+    return listed(part for part in parts if not part.startswith("0 ")) or "no findings"
+
+
+def outcome(findings: Sequence[Finding]) -> Verdict:
+    """One verdict for several findings: the gates decide, a violation first."""
+    present = tally(gates(findings))
+    for verdict in (Verdict.VIOLATION, Verdict.INCONCLUSIVE, Verdict.PASS):
+        if present[verdict]:
+            return verdict
+    return Verdict.NOT_RUN
+
+
+def overall(findings: Sequence[Finding]) -> str:
+    """The sentence under the headline: how many deciding checks said what, and where."""
+    deciding = gates(findings)
+    if not deciding:
+        return "No deciding check was declared."
+    have = tally(deciding)
+    parts = []
+    if have[Verdict.VIOLATION]:
+        where: dict[str, list[str]] = {}
+        for f in deciding:
+            if f.verdict is Verdict.VIOLATION:
+                families = where.setdefault(f.recommender, [])
+                if (title := family_title(f.check.family).lower()) not in families:
+                    families.append(title)
+        places = "; ".join(f"{name} ({listed(families)})" for name, families in where.items())
+        parts.append(
+            f"{have[Verdict.VIOLATION]} of {counted(len(deciding), 'deciding check')} "
+            f"found harm above the threshold: {places}."
+        )
+    else:
+        parts.append(f"None of {counted(len(deciding), 'deciding check')} found harm above its "
+                     "threshold.")  # fmt: skip
+    rest = [
+        (have[Verdict.PASS], "stayed below the threshold with confidence"),
+        (have[Verdict.INCONCLUSIVE], "could not be decided"),
+        (have[Verdict.NOT_RUN], "could not be run"),
+    ]
+    said = [f"{n} {what}" for n, what in rest if n]
+    if said:
+        parts.append(sentence(listed(said)))
+    return " ".join(parts)
+
+
+def exit_words(code: int) -> str:
+    """What an exit code says."""
+    return {0: "pass", 1: "violation", 4: "inconclusive"}.get(code, "the run broke")
+
+
+def what_was_audited(result: AuditResult) -> str:
+    """ "Audit of multvae", "Audit of ease, multvae and sasrec"."""
+    return f"Audit of {listed(result.targets) or 'nothing'}"
+
+
+def data_words(study: dict[str, Any]) -> str:
+    """Where people and items come from, with their numbers."""
+    world = study.get("world", {})
+    if not world:
+        return "not recorded"
+    if world.get("kind") == "dataset":
+        people = world.get("dataset", "a data set")
+        return f"Simulated people and catalog fitted to {people}"
+    return (
+        f"Synthetic market: {counted(int(world.get('users', 0)), 'person', 'people')}, "
+        f"{counted(int(world.get('items', 0)), 'item')}, "
+        f"{counted(int(world.get('topics', 0)), 'topic')}; no real person's data"
+    )
+
+
+def flip_words(finding: Finding) -> str:
+    """Under which user models a verdict turns around."""
+    turned = [
+        f"{str(verdict).lower()} if people are {model}"
+        for model, verdict, _ in finding.sensitivity
+        if {str(verdict), str(finding.verdict)} == {"PASS", "VIOLATION"}
+    ]
+    return f"{str(finding.verdict).lower()} here, but {listed(turned)}"
