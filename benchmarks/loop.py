@@ -9,17 +9,15 @@ ratios are the result, not the absolute figures. One thread.
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Callable
 
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_name] = "1"
-
 import numpy as np
+
 from loopaudit.recommenders.border import Capabilities, Requests, Slates
 from loopaudit.recommenders.guard import Guard
 from loopaudit.simulation.arms import Arm
+from loopaudit.simulation.runner import one_thread
 from loopaudit.simulation.study import RecommenderSection, WorldSection
 from loopaudit.simulation.world import World
 
@@ -120,10 +118,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     options = parser.parse_args()
     u, i, s = options.users, options.items, options.steps
-    choice = cpu_seconds(floor_choice(u, s))
-    rerank = cpu_seconds(floor_rerank(u, i, s))
-    bare = cpu_seconds(loop(u, i, s, Fixed(u, i)))
-    full = cpu_seconds(loop(u, i, s, DotProduct(u, i)))
+    with one_thread():
+        choice = cpu_seconds(floor_choice(u, s))
+        rerank = cpu_seconds(floor_rerank(u, i, s))
+        bare = cpu_seconds(loop(u, i, s, Fixed(u, i)))
+        full = cpu_seconds(loop(u, i, s, DotProduct(u, i)))
     print(f"{u:,} users x {i:,} items, slate {SLATE}, dim {DIM}, {s} steps, one thread")
     print(f"{'':44}{'user-steps per CPU-s':>22}{'ratio':>9}")
     rows = (

@@ -92,7 +92,7 @@ class Ragged:
         have = np.sort(self.row_index * n_items + self.values)
         asked = rows * n_items + items
         spot = np.minimum(np.searchsorted(have, asked), len(have) - 1)
-        return (have[spot] == asked) & (items >= 0)
+        return np.asarray((have[spot] == asked) & (items >= 0))
 
 
 @dataclass(frozen=True)

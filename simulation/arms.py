@@ -51,7 +51,7 @@ def arms_of(study: Study) -> tuple[Arm, ...]:
             arms.append(Arm(f"{label}-frozen", "frozen", section))
     for kind in ("random", "popularity", "none"):
         if kind in study.study.arms:
-            section = None if kind == "none" else RecommenderSection(name=kind)
+            served_by = None if kind == "none" else RecommenderSection(name=kind)
             every = REFERENCE_RETRAIN if kind == "popularity" else 0
-            arms.append(Arm(kind, kind, section, every))  # type: ignore[arg-type]
+            arms.append(Arm(kind, kind, served_by, every))
     return tuple(arms)

@@ -32,9 +32,14 @@ class Cohort(mesa.Agent):
         return np.arange(low, high)
 
     def choose(
-        self, people: UserModel, users: NDArray[np.int32], items: NDArray[np.int32], *, ordered: bool
+        self,
+        people: UserModel,
+        users: NDArray[np.int32],
+        items: NDArray[np.int32],
+        *,
+        ordered: bool,
     ) -> NDArray[np.int64]:
-        """Chosen positions of this cohort's part of the batch, -1 for nothing; see people.choose."""
+        """Chosen positions in this cohort's part of the batch, -1 for none; see people.choose."""
         world = self.world
         return choose(
             people,
@@ -72,6 +77,4 @@ class Cohort(mesa.Agent):
         world.taste[users] = change_taste(people, world.taste[users], consumed, mean_shown)
         everyone = np.zeros_like(world.satiation[self.rows])
         everyone[users - self.rows.start] = consumed
-        world.satiation[self.rows] = change_satiation(
-            people, world.satiation[self.rows], everyone
-        )
+        world.satiation[self.rows] = change_satiation(people, world.satiation[self.rows], everyone)

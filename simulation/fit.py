@@ -60,7 +60,9 @@ def fitted_market(
     rng = generator(seed, "fit", index)
     catalog = data.catalog
     if not catalog.topics.any():
-        catalog = replace(catalog, **_latent_topics(data.log, section.topics))
+        topics = _latent_topics(data.log, section.topics)
+        names = tuple(f"cluster {t + 1}" for t in range(topics.shape[1]))
+        catalog = replace(catalog, topics=topics, topic_names=names)
     enough = np.flatnonzero(np.bincount(data.log.user, minlength=len(data.users)) >= MIN_HISTORY)
     if len(enough) == 0:
         raise UserError(
@@ -123,10 +125,11 @@ def _quality(log: Interactions) -> NDArray[np.float32]:
     total = np.bincount(log.item, weights=log.value, minlength=log.n_items)
     mean = (total + 10 * float(log.value.mean())) / (count + 10)  # shrunk by ten average ratings
     spread = float(mean[count > 0].std()) or 1.0
-    return (0.4 * (mean - mean[count > 0].mean()) / spread).astype(np.float32)
+    quality = 0.4 * (mean - mean[count > 0].mean()) / spread
+    return np.asarray(quality, dtype=np.float32)
 
 
-def _latent_topics(log: Interactions, topics: int) -> dict[str, object]:
+def _latent_topics(log: Interactions, topics: int) -> NDArray[np.float32]:
     """Topics for a catalog that names none: k-means over the items' singular vectors."""
     from scipy.cluster.vq import kmeans2
     from scipy.sparse.linalg import svds
@@ -138,10 +141,7 @@ def _latent_topics(log: Interactions, topics: int) -> dict[str, object]:
     points = vectors.T * strength  # (items, k)
     points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-9)
     _, label = kmeans2(points, topics, minit="++", rng=generator(0, "latent-topics", "kmeans"))
-    return {
-        "topics": np.eye(topics, dtype=np.float32)[label],
-        "topic_names": tuple(f"cluster {t + 1}" for t in range(topics)),
-    }
+    return np.asarray(np.eye(topics, dtype=np.float32)[label])
 
 
 # -- realism -------------------------------------------------------------------------------------
@@ -223,7 +223,7 @@ def _lived(world: World, steps: int) -> Interactions:
 
 def _lorenz(log: Interactions, start: Market, catalog: Catalog) -> NDArray[np.float64]:
     counts = np.sort(log.popularity())[::-1].astype(np.float64)
-    return counts.cumsum() / max(counts.sum(), 1.0)
+    return np.asarray(counts.cumsum() / max(counts.sum(), 1.0))
 
 
 def _activity(log: Interactions, start: Market, catalog: Catalog) -> NDArray[np.float64]:
@@ -258,7 +258,8 @@ def _drift(log: Interactions, start: Market, catalog: Catalog) -> NDArray[np.flo
     before = start.log.histories().last(_EVENTS // 2)
     after = log.histories().last(_EVENTS // 2)
     full = (before >= 0).all(axis=1) & (after >= 0).all(axis=1)
-    return 0.5 * np.abs(profile(before[full]) - profile(after[full])).sum(axis=1)
+    moved = np.abs(profile(before[full]) - profile(after[full])).sum(axis=1)
+    return np.asarray(0.5 * moved)
 
 
 _PROPERTIES = (

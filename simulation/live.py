@@ -93,7 +93,7 @@ class ArmRun:
         self.prefix, self.factories, self.fits, self.tick = prefix, factories, fits, tick
         self.place = f"{arm.name}/{world_name(index)}"
         self.checkpoint = f"{prefix}state/{self.place}/checkpoint.npz"
-        self.rows: list[pl.DataFrame] = []
+        self.shown: list[Shown] = []
         self.series: dict[str, list[float]] = {name: [] for name in ("step", *SERIES)}
         self.saveable = True
 
@@ -184,45 +184,55 @@ class ArmRun:
     def _record(self, world: World) -> None:
         shown: Shown | None = world.shown
         assert shown is not None
-        real = shown.items >= 0
-        k = shown.items.shape[1]
-        slot = np.broadcast_to(np.arange(k, dtype=np.int16), real.shape)
-        clicked = slot == shown.position[:, None]
-        n = int(real.sum())
-
-        def column(values: object) -> pl.Series:
-            if values is None:
-                return pl.Series([None] * n, dtype=pl.Float32)
-            return pl.Series(np.asarray(values)[real].astype(np.float32))
-
-        by = self.arm.recommender.name if self.arm.recommender is not None else "organic"
-        self.rows.append(
-            pl.DataFrame(
-                {
-                    "step": np.full(n, world.t - 1, np.int32),
-                    "user": np.repeat(shown.users, real.sum(axis=1)),
-                    "position": slot[real],
-                    "item": shown.items[real],
-                    "score": column(shown.scores),
-                    "propensity": column(shown.propensities),
-                    "shown_by": pl.repeat(by, n, dtype=pl.String, eager=True),
-                    "clicked": clicked[real],
-                    "value": column(np.where(clicked, 1.0, np.nan)).fill_nan(None),
-                }
-            )
-        )
+        self.shown.append(shown)
         now = world.measures.current
         self.series["step"].append(world.t - 1)
         for name in SERIES:
             self.series[name].append(now[name])
+
+    def _frame(self, first_step: int) -> pl.DataFrame:
+        """The event log of the steps shown since ``first_step``, one row a shown slot."""
+        users = np.concatenate([s.users for s in self.shown])
+        items = np.concatenate([s.items for s in self.shown])  # (rows, k)
+        real = items >= 0
+        step = first_step + np.arange(len(self.shown), dtype=np.int32)
+        step = np.repeat(step, [len(s.users) for s in self.shown])
+        slot = np.broadcast_to(np.arange(items.shape[1], dtype=np.int16), real.shape)
+        clicked = slot == np.concatenate([s.position for s in self.shown])[:, None]
+        width = real.sum(axis=1)
+
+        def column(name: str) -> pl.Series:
+            nothing = np.full(items.shape[1], np.nan, np.float32)
+            values = [
+                np.broadcast_to(nothing, s.items.shape) if (v := getattr(s, name)) is None else v
+                for s in self.shown
+            ]
+            return pl.Series(np.concatenate(values)[real].astype(np.float32)).fill_nan(None)
+
+        by = self.arm.recommender.name if self.arm.recommender is not None else "organic"
+        return pl.DataFrame(
+            {
+                "step": np.repeat(step, width),
+                "user": np.repeat(users, width),
+                "position": slot[real],
+                "item": items[real],
+                "score": column("scores"),
+                "propensity": column("propensities"),
+                "shown_by": pl.repeat(by, int(width.sum()), dtype=pl.String, eager=True),
+                "clicked": clicked[real],
+                "value": pl.Series(
+                    np.where(clicked[real], 1.0, np.nan).astype(np.float32)
+                ).fill_nan(None),
+            }
+        )
 
     def _part(self, number: int) -> str:
         return f"{self.prefix}events/{self.place}/part-{number:05d}.parquet"
 
     def _write_part(self, world: World) -> None:
         number = (world.t - 1) // PART_STEPS
-        self.store.put_frame(self._part(number), pl.concat(self.rows))
-        self.rows = []
+        self.store.put_frame(self._part(number), self._frame(number * PART_STEPS))
+        self.shown = []
 
     def _remove_parts(self, first: int) -> None:
         for name in self.store.listing(f"{self.prefix}events/{self.place}/"):

@@ -95,9 +95,7 @@ class Measures:
         slate_mass = np.where(shown[..., None], topics[np.maximum(items, 0)], 0).sum(axis=1)
         self.exposure += np.bincount(items[shown], minlength=len(self.exposure))
         chosen_match = match[np.arange(len(users)), np.maximum(position, 0)]
-        initial = np.einsum(
-            "nt,nt->n", topics[np.maximum(clicked, 0)], world.initial_taste[users]
-        )
+        initial = np.einsum("nt,nt->n", topics[np.maximum(clicked, 0)], world.initial_taste[users])
         self.slots[users] += shown.sum(axis=1)
         self.slate_match[users] += np.where(shown, match, 0).sum(axis=1)
         self.clicks[users] += took
@@ -124,7 +122,8 @@ class Measures:
     def taste_shift(self) -> NDArray[np.float64]:
         """(users,) total variation distance between taste now and at the start."""
         world = self.world
-        return 0.5 * np.abs(world.taste - world.initial_taste).sum(axis=1, dtype=np.float64)
+        moved = np.abs(world.taste - world.initial_taste).sum(axis=1, dtype=np.float64)
+        return np.asarray(0.5 * moved)
 
     def outcomes(self) -> pl.DataFrame:
         """One row a person; see Run.outcomes for the columns."""

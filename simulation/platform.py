@@ -107,7 +107,7 @@ class Platform(mesa.Agent):
         return Slates(np.where(possible, items, np.int32(-1)))
 
     def record(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> None:
-        """Clicks of this step: they enter histories at once and training data at the next update."""
+        """Clicks of this step: in histories at once, in training data at the next update."""
         self.history.append(users, items)
         self.clicks_user.append(users)
         self.clicks_item.append(items)

@@ -296,7 +296,9 @@ def variant(study: Study, model: str) -> Study:
     return study.model_copy(
         update={
             "study": study.study.model_copy(update={"arms": arms, "worlds": worlds}),
-            "people": type(study.people)(model=model, slate=study.people.slate),
+            "people": type(study.people).model_validate(
+                {"model": model, "slate": study.people.slate}
+            ),
             "audit": study.audit.model_copy(update={"sensitivity_worlds": 0}),
         }
     )

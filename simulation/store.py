@@ -1,4 +1,4 @@
-"""Where a run's files go: a directory, atomically written and hashed, or memory for small studies."""
+"""Where a run's files go: a directory, atomically written and hashed, or memory."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ class MemoryStore:
         self._held[name] = frame
 
     def scan(self, names: list[str]) -> pl.LazyFrame:
-        return pl.concat([self._held[name].lazy() for name in names])
+        frames: list[pl.LazyFrame] = [self._held[name].lazy() for name in names]
+        return pl.concat(frames)
 
     def put_arrays(self, name: str, arrays: Arrays) -> None:
         self._held[name] = {key: np.array(value) for key, value in arrays.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import mesa
@@ -85,9 +86,7 @@ class World(mesa.Model):
         n = len(self.taste)
         blocks = cohorts or max(1, -(-n // COHORT_SIZE))
         edges = np.linspace(0, n, blocks + 1).astype(int)
-        self.cohorts = [
-            Cohort(self, int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a
-        ]
+        self.cohorts = [Cohort(self, int(a), int(b)) for a, b in pairwise(edges) if b > a]
         self.platform = Platform(self, arm, recommender)
         self.shown: Shown | None = None
         self.datacollector = DataCollector(

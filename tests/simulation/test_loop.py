@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+
 from loopaudit.recommenders.border import Capabilities, Slates
 from loopaudit.recommenders.errors import UserError
 from loopaudit.simulation.run import Run

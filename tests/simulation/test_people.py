@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from loopaudit.recommenders.datasets.synthetic import TASTE_SCALE
 from loopaudit.recommenders.randomness import stream
 from loopaudit.simulation.people import (

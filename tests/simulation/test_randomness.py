@@ -3,8 +3,9 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from loopaudit.recommenders.randomness import bits, child_seed, gumbel, stream, uniform
 from scipy import stats
+
+from loopaudit.recommenders.randomness import bits, child_seed, gumbel, stream, uniform
 
 
 def test_the_mixer_is_splitmix64():
