@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -48,20 +49,21 @@ def dropout(x: Tensor, share: float, luck: torch.Generator | None) -> Tensor:
 
 
 def by_rows(
-    compute: Callable[[Tensor], Tensor], inputs: NDArray[np.generic], width: int
+    compute: Callable[[Tensor], Tensor], inputs: NDArray[np.generic] | sp.csr_matrix, width: int
 ) -> NDArray[np.float32]:
     """(n, width) outputs of a network, computed ``ROWS`` rows at a time, the last ones padded.
 
     Args:
         compute: maps a (ROWS, ...) tensor to (ROWS, width).
-        inputs: (n, ...) array.
+        inputs: (n, ...) array, or a sparse matrix made dense a block at a time.
         width: columns of the output.
     """
-    out = np.empty((len(inputs), width), dtype=np.float32)
+    out = np.empty((inputs.shape[0], width), dtype=np.float32)
     with torch.no_grad():
-        for at in range(0, len(inputs), ROWS):
+        for at in range(0, inputs.shape[0], ROWS):
             block = np.zeros((ROWS, *inputs.shape[1:]), dtype=inputs.dtype)
             rows = inputs[at : at + ROWS]
+            rows = rows.toarray() if sp.issparse(rows) else rows
             block[: len(rows)] = rows
             out[at : at + ROWS] = compute(torch.from_numpy(block))[: len(rows)].numpy()
     return out
