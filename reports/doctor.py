@@ -6,9 +6,11 @@ import os
 import platform
 import sys
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import metadata
 
-from .console import describe
+from ..recommenders.errors import UserError
+from ..recommenders.registry import load
+from .inventory import registered
 
 _LIBRARIES = (
     "torch",
@@ -71,24 +73,17 @@ def _device(problems: list[str]) -> str:
 
 
 def _plug_ins(problems: list[str]) -> str:
-    from ..recommenders.registry import entries
-
     found = []
-    for group in ("recommenders", "auditors"):
-        for entry in entries(group):
+    for kind in ("recommenders", "auditors"):
+        for entry in registered(kind):
             if entry.origin == "built-in":
                 continue
             found.append(f"{entry.name} ({entry.origin})")
-            error = entry.error or _load_error(entry.target)
+            error = entry.error
+            try:
+                load(entry)
+            except UserError as trouble:
+                error = str(trouble)
             if error:
-                problems.append(f"{entry.name} of {entry.origin} does not load: {error}")
+                problems.append(error)
     return ", ".join(found) or "none"
-
-
-def _load_error(target: str) -> str:
-    module, _, attribute = target.partition(":")
-    try:
-        getattr(import_module(module), attribute)
-    except Exception as error:  # third-party code at import: whatever it raises is the answer
-        return describe(error)
-    return ""

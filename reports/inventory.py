@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..recommenders.errors import unknown_name
+
+if TYPE_CHECKING:
+    from ..recommenders.registry import Entry
 
 KINDS = ("recommenders", "auditors", "users", "datasets")
 
 _USERS = {
-    "habitual": "tastes drift slowly to what is consumed, repeats are liked; the default",
+    "habitual": "tastes move slowly to what is consumed; the default",
     "curious": "soon sated, looks further down the list, drifts little",
     "impressionable": "drifts fast, also to what is merely shown, follows the top of the list",
 }
@@ -45,6 +49,14 @@ def _names(kind: str) -> list[Named]:
     if kind in ("users", "datasets"):
         own = _USERS if kind == "users" else _DATASETS
         return [Named(name, "built-in", summary, "") for name, summary in own.items()]
+    return [Named(e.name, e.origin, e.summary, e.error or "") for e in registered(kind)]
+
+
+def registered(kind: str) -> list[Entry]:
+    """Recommenders or auditors, the installed ones included; nothing of them is imported."""
+    from ..audit.auditor import AUDITORS
     from ..recommenders.registry import entries
 
-    return [Named(e.name, e.origin, e.summary, e.error or "") for e in entries(kind)]
+    if kind == "auditors":
+        return entries("auditors", built_in=AUDITORS)
+    return entries("recommenders")
