@@ -71,6 +71,8 @@ def judge(check: Check, measurement: Measurement, recommender: str, *, seed: int
             estimate, suppressed = _estimate(check, measurement, seed)
         except Undefined as error:
             reason = f"undefined because {error}"
+        except (ValueError, TypeError) as error:  # a third party's numbers
+            reason = f"the measurement cannot be judged: {error}"
     if reason is not None:
         return Finding(
             check,

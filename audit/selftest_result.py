@@ -6,8 +6,10 @@ the audit itself can read one without importing the machinery that makes it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from importlib import resources
 from typing import Any, Literal
 
 REQUIRED_POWER = 0.80
@@ -181,6 +183,12 @@ class SelfTestResult:
             "seconds": self.seconds,
             "versions": dict(self.versions),
         }
+
+    @classmethod
+    def shipped(cls) -> SelfTestResult | None:
+        """The full self-test that came with this version (audit/selftest.json), if any did."""
+        file = resources.files(__package__).joinpath("selftest.json")
+        return cls.from_json(json.loads(file.read_text("utf-8"))) if file.is_file() else None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> SelfTestResult:
