@@ -88,7 +88,8 @@ class Ragged:
             table = np.zeros((len(self), n_items), dtype=bool)
             table[self.row_index, self.values] = True
             inside = (items >= 0) & (items < n_items)
-            return table[rows, np.where(inside, items, 0)] & inside
+            seen: NDArray[np.bool_] = table[rows, np.where(inside, items, 0)] & inside
+            return seen
         have = np.sort(self.row_index * n_items + self.values)
         asked = rows * n_items + items
         spot = np.minimum(np.searchsorted(have, asked), len(have) - 1)
