@@ -151,7 +151,8 @@ def simulate(
     console = Console("simulate", as_json=as_json, quiet=quiet)
     study = read_study(study_file, overrides or ())
     run = _simulated(console, study, out, workers)
-    return console.finish(0, f"simulated {run.path}", run=run.path, study=run.study.study.name)
+    size = f"{run.worlds} worlds x {len(run.arms)} arms x {run.steps} steps"
+    return console.finish(0, f"simulated {size}", run=run.path, arms=run.arms)
 
 
 @app.command()
@@ -207,9 +208,7 @@ def _simulated(console: Console, study: Study, out: Path | None, workers: int) -
     again = f"loopaudit simulate {folder / 'study.toml'} --out {folder}"
     with console.keeping(folder, again=again), console.progress("simulate") as bar:
         run = live(study, out=folder, workers=workers, progress=bar)
-    console.told(
-        "simulated", f"{s.worlds} worlds x {len(run.arms)} arms x {s.steps} steps in {folder}"
-    )
+    console.told("run", str(folder))
     return run
 
 
