@@ -36,6 +36,9 @@ class SelfTestRow:
         mean_effect: mean estimated effect, in the check's unit; None when nothing was measured.
         parameter: the dose's name in the recommender's arguments: "beta".
         documented: True for the dose whose power the documentation promises.
+        rejected: in how many runs "no effect at all" was rejected at the check's level, whatever
+            the threshold tau; where there is no harm this must be compatible with 5 %. None when
+            it was not counted.
     """
 
     auditor: str
@@ -51,6 +54,7 @@ class SelfTestRow:
     mean_effect: float | None
     parameter: str = "dose"
     documented: bool = False
+    rejected: int | None = None
 
     @classmethod
     def count(
@@ -66,6 +70,7 @@ class SelfTestRow:
         mean_effect: float | None,
         parameter: str = "dose",
         documented: bool = False,
+        rejected: int | None = None,
     ) -> SelfTestRow:
         """A row whose share and exact bounds are computed from the counts.
 
@@ -92,6 +97,7 @@ class SelfTestRow:
             mean_effect,
             parameter,
             documented,
+            rejected,
         )
 
     @property
@@ -100,6 +106,20 @@ class SelfTestRow:
         if self.kind == "control":
             return self.recommender
         return f"{self.recommender}({self.parameter} = {self.dose:g})"
+
+    @property
+    def calibrated(self) -> bool | None:
+        """Whether a control's rejections of "no effect" are compatible with at most 5 %.
+
+        True unless the lower one-sided 95 % bound of their share lies above .05; None for planted
+        harms, and when they were not counted.
+        """
+        from scipy.special import betaincinv
+
+        if self.kind != "control" or self.rejected is None:
+            return None
+        n, k = self.runs, self.rejected
+        return k == 0 or float(betaincinv(k, n - k + 1, 0.05)) <= 0.05
 
     @property
     def shown(self) -> bool | None:
