@@ -105,9 +105,9 @@ class Measurement:
 
     effects: NDArray[np.float64] | None = None
     counts: tuple[int, int] | None = None
-    groups: (
-        tuple[NDArray[np.float64], NDArray[np.generic], NDArray[np.generic] | None] | None
-    ) = None
+    groups: tuple[NDArray[np.float64], NDArray[np.generic], NDArray[np.generic] | None] | None = (
+        None
+    )
     estimate: tuple[float, float, int] | None = None
     missing: str | None = None
     undefined: str | None = None
