@@ -15,6 +15,7 @@ from .recommenders.errors import UserError
 from .reports.console import EXIT_CODES, Broke, Console, Interrupted, describe, log
 
 if TYPE_CHECKING:
+    from .reports.report import Report
     from .simulation.run import Run
     from .simulation.study import AuditSection, Study
 
@@ -201,10 +202,6 @@ def _simulated(console: Console, study: Study, out: Path | None, workers: int) -
     if workers < 0:
         raise UserError(f"--workers must be at least 0, got {workers}")
     folder = run_directory(study, out)
-    s = study.study
-    console.told(
-        "world", f"{study.world.users} people, {study.world.dataset or 'synthetic'}, seed {s.seed}"
-    )
     again = f"loopaudit simulate {folder / 'study.toml'} --out {folder}"
     with console.keeping(folder, again=again), console.progress("simulate") as bar:
         run = live(study, out=folder, workers=workers, progress=bar)
@@ -220,11 +217,21 @@ def _audited(console: Console, run: Run, settings: AuditSection | None) -> int:
     with console.keeping(run.path, again=again), console.progress("audit") as bar:
         report = ask(run, settings=settings, progress=bar)
         report.save_all(run.path)
-    console.say(str(report))
     console.told("report", str(run.path / "report.html"))
-    counts = Counter(str(finding.verdict) for finding in report.findings)
-    result = ", ".join(f"{n} {verdict}" for verdict, n in counts.items()) or "no check ran"
-    return console.finish(report.exit_code, result, run=run.path, verdicts=counts)
+    return _reported(console, report, run.path)
+
+
+def _reported(console: Console, report: Report, folder: Path) -> int:
+    verdicts = Counter(str(finding.verdict) for finding in report.findings)
+    result = ", ".join(f"{n} {verdict}" for verdict, n in verdicts.items()) or "no check ran"
+    return console.finish(
+        report.exit_code,
+        result,
+        shown=report,
+        run=folder,
+        verdicts=verdicts,
+        report=folder / "report.html",
+    )
 
 
 @app.command()
@@ -240,23 +247,27 @@ def report(
     with console.keeping(run_dir):
         shown = Report.open(run_dir)
         shown.save_all(run_dir)
-    console.say(str(shown))
-    return console.finish(0, f"wrote {run_dir / 'report.html'}", report=run_dir / "report.html")
+    console.told("report", str(run_dir / "report.html"))
+    return _reported(console, shown, run_dir)
 
 
 @app.command()
 def compare(
-    run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR RUN_DIR...")],
+    before: Annotated[Path, typer.Argument(metavar="BEFORE")],
+    after: Annotated[Path, typer.Argument(metavar="AFTER")],
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Put audited runs side by side."""
+    """Put two audited runs side by side; exit 1 if something is new or worse."""
     from .reports.compare import compare as beside
+    from .reports.report import Report
 
     console = Console("compare", as_json=as_json, quiet=quiet)
-    table = beside(run_dirs)
-    console.say(str(table))
-    return console.finish(0, f"compared {len(run_dirs)} runs", comparison=table.to_json())
+    old, new = Report.open(before), Report.open(after)
+    changed = beside(old.result, new.result, run_before=old.run, run_after=new.run)
+    n = len(changed.regressions)
+    result = f"{n} of {len(changed.changes)} findings new or worse"
+    return console.finish(changed.exit_code, result, shown=changed, comparison=changed.to_json())
 
 
 @app.command("list")

@@ -68,13 +68,28 @@ class Console:
         """A labelled line: ``report    runs/a/report.html``."""
         self.say(f"{label:<10}{text}")
 
-    def finish(self, exit_code: int, result: str, **facts: Any) -> int:
-        """The last line, which names the exit code, or the one JSON object."""
+    def finish(self, exit_code: int, result: str, *, shown: object = None, **facts: Any) -> int:
+        """The last line, which names the exit code, or the one JSON object.
+
+        Args:
+            exit_code: what the command will return.
+            result: the last line in words.
+            shown: a report or comparison, whose own last line names the exit code.
+            facts: the other keys of the JSON object.
+        """
         if self.as_json:
+            if shown is not None:
+                self.say(str(shown))
             head = {"command": self.command, "exit_code": exit_code, "result": result}
             print(json.dumps({**head, **facts}, default=str, allow_nan=False))
-        else:
+        elif shown is None or self.quiet:
             print(f"{'result':<10}{result} (exit {exit_code})")
+        elif sys.stdout.isatty():
+            from rich.console import Console as Terminal
+
+            Terminal(highlight=False).print(shown)
+        else:
+            print(shown)
         return exit_code
 
     @contextmanager
