@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections import Counter
@@ -199,14 +200,19 @@ def _simulated(console: Console, study: Study, out: Path | None, workers: int) -
     from . import simulate as live
     from .simulation.directory import run_directory
 
-    if workers < 0:
-        raise UserError(f"--workers must be at least 0, got {workers}")
+    workers = _counted(workers)
     folder = run_directory(study, out)
     again = f"loopaudit simulate {folder / 'study.toml'} --out {folder}"
     with console.keeping(folder, again=again), console.progress("simulate") as bar:
         run = live(study, out=folder, workers=workers, progress=bar)
     console.told("run", str(folder))
     return run
+
+
+def _counted(workers: int) -> int:
+    if workers < 0:
+        raise UserError(f"--workers must be at least 0, got {workers}")
+    return workers
 
 
 def _audited(console: Console, run: Run, settings: AuditSection | None) -> int:
@@ -307,11 +313,18 @@ def selftest(
 ) -> int:
     """Measure the auditors on planted harms and clean controls."""
     from .audit.selftest import run_selftest
+    from .reports.selftest_table import SelfTestTable
 
     console = Console("selftest", as_json=as_json, quiet=quiet)
+    if out is not None and not out.parent.is_dir():
+        raise UserError(f"--out {out}: there is no folder {out.parent}")
     with console.keeping(None), console.progress("selftest") as bar:
-        result = run_selftest(quick=quick, workers=workers, progress=bar)
-    return 0
+        result = run_selftest(quick, workers=_counted(workers), progress=bar)
+    if out is not None:
+        out.write_text(json.dumps(result.to_json(), indent=1) + "\n", encoding="utf-8")
+        console.told("table", str(out))
+    table = SelfTestTable(result)
+    return console.finish(table.exit_code, table.said, shown=table, selftest=result.to_json())
 
 
 @app.command()
