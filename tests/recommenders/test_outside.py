@@ -1,0 +1,431 @@
+"""Recommenders in another process or behind a URL, well-behaved and otherwise."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loopaudit.recommenders import registry
+from loopaudit.recommenders.border import Requests
+from loopaudit.recommenders.catalog import Catalog
+from loopaudit.recommenders.errors import UserError
+from loopaudit.recommenders.guard import Guard
+from loopaudit.recommenders.interactions import Interactions, Ragged
+from loopaudit.recommenders.plugins.vocabulary import Vocabulary
+from loopaudit.recommenders.plugins.wire import (
+    WireError,
+    capabilities_of,
+    object_of,
+    request_of,
+    slates_of,
+)
+
+IDS = ("a", "ü", "<script>alert(1)</script>", "7")
+
+CHILD = """
+import csv, json, os, sys, time
+mode = sys.argv[1]
+marker = sys.argv[2]
+best = "7"
+
+def say(value):
+    print(json.dumps(value), flush=True)
+
+first = {"ready": True}
+if mode == "fits":
+    first |= {"fit": True, "capabilities": {"update": "refit", "max_batch": 2}}
+if mode == "strange":
+    first |= {"capabilities": {"speed": "high"}}
+if mode == "late":
+    time.sleep(60)
+if mode == "mumbles":
+    print("Loading model ...", flush=True)
+if mode == "dies-at-once":
+    sys.exit("no GPU found")
+say(first)
+for line in sys.stdin:
+    message = json.loads(line)
+    if "fit" in message:
+        with open(message["fit"], encoding="utf-8") as file:
+            best = list(csv.DictReader(file))[-1]["item"]
+        with open(message["catalog"], encoding="utf-8") as file:
+            assert len(list(csv.DictReader(file))) == 4
+        say({"fitted": True})
+        continue
+    first_time = not os.path.exists(marker)
+    open(marker, "a").write("x")
+    if mode == "crashes-once" and first_time:
+        sys.stderr.write("Segmentation fault, nearly\\n")
+        sys.exit(139)
+    if mode == "hangs":
+        import subprocess
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        open(marker + ".pid", "w").write(str(child.pid))
+        time.sleep(600)
+    if mode == "floods":
+        while True:
+            sys.stdout.write("[" * 4096)
+    if mode == "shouts":
+        sys.stderr.write("noise\\n" * 100000)
+    if mode == "twice":
+        say({"results": []})
+    if mode == "garbage":
+        print("__import__('os').system('touch ' + sys.argv[2] + '.pwned')", flush=True)
+        continue
+    results = []
+    for request in message["requests"]:
+        if request["history"] == ["a"]:
+            results.append({"error": "cold <b>user</b>"})
+            continue
+        assert request["user"] is None or request["user"].isdigit()
+        results.append({"items": [best, 7, "nowhere", "a"], "scores": [4, 3, 2, 1.5]})
+    say({"results": results})
+"""
+
+
+def catalog() -> Catalog:
+    nobody = np.full(4, -1, np.int32)
+    return Catalog(IDS, IDS, np.eye(4, dtype=np.float32), ("p", "q", "r", "s"), nobody, nobody)
+
+
+def log() -> Interactions:
+    item = np.array([0, 2], np.int32)
+    return Interactions(np.zeros(2, np.int32), item, np.array([0, 1], np.int64), 1, 4)
+
+
+def ask(*histories: list[int], k: int = 3) -> Requests:
+    users = np.arange(len(histories), dtype=np.int32) - 1
+    gender = np.array(["F"] * len(histories))
+    return Requests(users, Ragged.from_lists(histories), k, attributes={"gender": gender})
+
+
+@pytest.fixture
+def child(tmp_path: Path) -> Iterator[Callable[..., Guard]]:
+    script = tmp_path / "child.py"
+    script.write_text(CHILD)
+    made: list[Any] = []
+
+    def start(mode: str, **args: Any) -> Guard:
+        command = f"cmd:'{sys.executable}' '{script}' {mode} '{tmp_path / 'marker'}'"
+        made.append(registry.create(command, args))
+        guard = Guard(made[-1], n_items=4)
+        guard.fit(log(), catalog())
+        return guard
+
+    yield start
+    for recommender in made:
+        recommender.close()
+
+
+def test_a_process_answers_in_string_ids(child: Callable[..., Guard]) -> None:
+    guard = child("plain")
+    slates = guard.recommend(ask([], [0], [3]))
+    assert slates.items.tolist() == [[3, 0, -1], [-1, -1, -1], [0, -1, -1]]
+    assert slates.scores is not None
+    assert slates.scores[0, 0] == 4
+    assert slates.errors is not None
+    assert slates.errors[1] == "raised: cold <b>user</b>"
+    assert guard.faults.counts == {"duplicate": 2, "raised": 1, "short": 2, "unknown_item": 2}
+
+
+def test_a_process_that_learns_gets_the_log_and_the_catalog_as_files(
+    child: Callable[..., Guard],
+) -> None:
+    guard = child("fits")
+    assert guard.capabilities.update == "refit"
+    assert guard.capabilities.max_batch == 2
+    assert guard.recommend(ask([], [], [])).items[:, 0].tolist() == [2, 2, 2]
+    more = log().then(log().take(np.array([0])))
+    guard.update(more, since=2)
+    assert guard.recommend(ask([])).items[0, 0] == 0
+    guard.recommender.close()  # type: ignore[attr-defined]
+    assert guard.recommend(ask([])).items[0, 0] == 0, "a new process is fitted again"
+    assert "fit_failed" not in guard.faults.counts
+
+
+def test_a_crashed_process_is_begun_anew(child: Callable[..., Guard]) -> None:
+    guard = child("crashes-once")
+    assert (guard.recommend(ask([])).items == -1).all()
+    assert "ended with status 139" in guard.faults.examples[0]
+    assert "Segmentation fault" in guard.faults.examples[0]
+    assert guard.recommend(ask([])).items[0, 0] == 3
+    assert guard.faults.counts["raised"] == 1
+
+
+def test_a_hung_process_is_killed_with_its_children(
+    child: Callable[..., Guard], tmp_path: Path
+) -> None:
+    guard = child("hangs", seconds=1.0)
+    started = time.monotonic()
+    guard.recommend(ask([]))
+    assert time.monotonic() - started < 4
+    assert guard.faults.counts == {"timed_out": 1}
+    pid = int((tmp_path / "marker.pid").read_text())
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")")[-1].split()[0]
+        except FileNotFoundError:
+            return
+        if state == "Z":  # dead, its new parent has not looked yet
+            return
+        time.sleep(0.05)
+    raise AssertionError("the grandchild lives on")
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        ("floods", "longer than 100000 bytes"),
+        ("twice", "results were expected"),
+        ("garbage", "not JSON"),
+    ],
+)
+def test_a_process_that_breaks_the_protocol_is_stopped(
+    child: Callable[..., Guard], tmp_path: Path, mode: str, words: str
+) -> None:
+    guard = child(mode, max_bytes=100_000)
+    for _ in range(4):
+        assert (guard.recommend(ask([])).items == -1).all()
+    assert guard.faults.counts == {"raised": 3, "switched_off": 1}
+    assert words in guard.faults.examples[0] or "got more" in guard.faults.examples[0]
+    assert not (tmp_path / "marker.pwned").exists()
+
+
+def test_a_process_may_write_any_amount_to_standard_error(child: Callable[..., Guard]) -> None:
+    guard = child("shouts")
+    for _ in range(3):
+        assert guard.recommend(ask([])).items[0, 0] == 3
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        ("late", "no answer within 1 s"),
+        ("mumbles", "Loading model"),
+        ("dies-at-once", "no GPU found"),
+        ("strange", "speed"),
+    ],
+)
+def test_a_process_that_does_not_get_ready_says_why(
+    child: Callable[..., Guard], mode: str, words: str
+) -> None:
+    guard = child(mode, start_seconds=1.0 if mode == "late" else 30.0)
+    assert guard.faults.counts == {"fit_failed": 1}
+    assert words in guard.faults.examples[0]
+
+
+def test_a_large_batch_does_not_clog_the_pipes(child: Callable[..., Guard]) -> None:
+    guard = child("plain")
+    slates = guard.recommend(ask(*[[1, 2]] * 3000))
+    assert (slates.items[:, 0] == 3).all()
+
+
+def test_a_command_that_does_not_exist_is_the_callers_mistake() -> None:
+    for spec, words in [
+        ("cmd:no-such-program-xyz --x", "there is no program 'no-such-program-xyz'"),
+        ("cmd:", "needs a command"),
+        ("cmd:python 'open", "cannot be split"),
+    ]:
+        with pytest.raises(UserError) as caught:
+            registry.create(spec)
+        assert words in str(caught.value)
+    with pytest.raises(UserError, match="seconds"):
+        registry.create("cmd:python x.py", {"secnods": 3})
+
+
+# -- HTTP --------------------------------------------------------------------------------------
+
+
+class _Handler(BaseHTTPRequestHandler):
+    answer: Callable[[_Handler, dict[str, Any]], None]
+    capabilities: bytes | None = None
+
+    def do_GET(self) -> None:
+        assert self.path.endswith("/capabilities")
+        if self.capabilities is None:
+            self.send_error(404)
+        else:
+            self.reply(self.capabilities)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        type(self).answer(self, json.loads(body))
+
+    def reply(self, body: bytes, status: int = 200) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Guard]]:
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(
+        answer: Callable[[Any, dict[str, Any]], None],
+        capabilities: bytes | None = None,
+        **args: Any,
+    ) -> Guard:
+        handler = type("Handler", (_Handler,), {"answer": answer, "capabilities": capabilities})
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        server.daemon_threads = True
+        server.handle_error = lambda *_: None  # type: ignore[assignment,method-assign]
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        servers.append(server)
+        url = f"http://127.0.0.1:{server.server_port}/recommend"
+        guard = Guard(registry.create(url, args), n_items=4)
+        guard.fit(log(), catalog())
+        return guard
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def good(handler: Any, body: dict[str, Any]) -> None:
+    results = [{"items": ["ü", "a"], "raw": ["U!", "A!"]} for _ in body["requests"]]
+    handler.reply(json.dumps({"results": results}).encode())
+
+
+def test_a_server_answers_over_http(serve: Callable[..., Guard]) -> None:
+    guard = serve(good, b'{"history": "none", "stochastic": true}')
+    slates = guard.recommend(ask([], [1]))
+    assert slates.items.tolist() == [[1, 0, -1], [0, -1, -1]]
+    assert slates.raw_names == (("U!", "A!"), ("U!", "A!"))
+    assert guard.capabilities.history == "none"
+    assert guard.capabilities.stochastic
+
+
+def test_a_token_comes_from_the_environment(
+    serve: Callable[..., Guard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def answer(handler: Any, body: dict[str, Any]) -> None:
+        seen.append(handler.headers["Authorization"])
+        good(handler, body)
+
+    monkeypatch.setenv("MY_TEST_TOKEN", "abc")
+    serve(answer, token_env="MY_TEST_TOKEN").recommend(ask([]))
+    assert seen == ["Bearer abc"]
+    with pytest.raises(UserError, match="NO_SUCH_TOKEN"):
+        registry.create("http://localhost:1/", {"token_env": "NO_SUCH_TOKEN"})
+
+
+def _drip(handler: Any, _: dict[str, Any]) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    for _ in range(100):
+        handler.wfile.write(b" ")
+        handler.wfile.flush()
+        time.sleep(0.05)
+
+
+def _break_off(handler: Any, _: dict[str, Any]) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    handler.wfile.write(b"{")
+
+
+def _redirect(handler: Any, _: dict[str, Any]) -> None:
+    handler.send_response(302)
+    handler.send_header("Location", "http://127.0.0.1:1/elsewhere")
+    handler.end_headers()
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        (lambda h, b: h.reply(b"oops", 500), "raised", "HTTP status 500"),
+        (lambda h, b: h.reply(b"{'results': 1}"), "raised", "not JSON"),
+        (lambda h, b: h.reply(b"[" * 100_000), "raised", "not JSON"),
+        (lambda h, b: h.reply(b"\xff\xfe"), "raised", "not JSON"),
+        (lambda h, b: h.reply(b"[]"), "raised", "object was expected"),
+        (lambda h, b: h.reply(b"{}"), "raised", "no list of results"),
+        (lambda h, b: h.reply(b'{"results": []}'), "raised", "got 0 results"),
+        (lambda h, b: h.reply(b'{"error": "model is loading"}'), "raised", "model is loading"),
+        (lambda h, b: h.reply(b" " * 200_000), "raised", "longer than 150000 bytes"),
+        (lambda h, b: time.sleep(1.5), "timed_out", "no answer within 0.5 s"),
+        (_drip, "timed_out", "no answer within 0.5 s"),
+        (_break_off, "raised", "not JSON"),
+        (_redirect, "raised", "HTTP status 302"),
+    ],
+)
+def test_a_server_that_fails_is_contained(
+    serve: Callable[..., Guard], answer: Any, kind: str, words: str
+) -> None:
+    guard = serve(answer, seconds=0.5, max_bytes=150_000)
+    slates = guard.recommend(ask([], []))
+    assert (slates.items == -1).all()
+    assert guard.faults.counts == {kind: 2}
+    assert words in guard.faults.examples[0]
+
+
+def test_nobody_listening_is_said_when_it_is_fitted() -> None:
+    guard = Guard(registry.create("http://127.0.0.1:9/"), n_items=4)
+    guard.fit(log(), catalog())
+    assert guard.faults.counts == {"fit_failed": 1}
+    assert "no connection" in guard.faults.examples[0]
+    for bad in ("http://", "https://user:secret@host/"):
+        with pytest.raises(UserError):
+            registry.create(bad)
+
+
+# -- the protocol ------------------------------------------------------------------------------
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=6,
+)
+results = st.fixed_dictionaries(
+    {}, optional={"items": values, "scores": values, "raw": values, "error": values}
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(answer=st.lists(results | values, min_size=2, max_size=2))
+def test_any_json_becomes_slates_row_by_row(answer: list[Any]) -> None:
+    requests = ask([], [0])
+    text = json.dumps({"results": answer}).encode()
+    slates = slates_of(object_of(text), requests, Vocabulary(IDS))
+    assert slates.items.shape == (2, 3)
+    assert slates.items.dtype == np.int32
+
+
+def test_requests_hold_ids_not_indices_and_a_seed_of_their_own() -> None:
+    sent = json.loads(request_of(ask([0, 2], [1]), Vocabulary(IDS)))
+    assert sent["step"] == 0
+    first, second = sent["requests"]
+    assert first["user"] is None
+    assert second["user"] == "0"
+    assert first["history"] == ["a", "<script>alert(1)</script>"]
+    assert first["attributes"] == {"gender": "F"}
+    alone = json.loads(request_of(ask([0, 2], [1]).take(np.array([1])), Vocabulary(IDS)))
+    assert alone["requests"][0] == second
+    assert first["seed"] != second["seed"]
+
+
+def test_unknown_capabilities_are_refused() -> None:
+    assert capabilities_of({"inputs": ["history"], "max_batch": 3}).max_batch == 3
+    for bad in ({"speed": 1}, {"history": "maybe"}, {"max_batch": 0}, {"stochastic": 1}, []):
+        with pytest.raises(WireError):
+            capabilities_of(bad)
