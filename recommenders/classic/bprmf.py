@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ..border import Capabilities, Progress, Requests, Slates, State
 from ..catalog import Catalog
-from ..interactions import Interactions
 from ..generative.networks import by_rows, seeded
+from ..interactions import Interactions
 from ..ranking import recommend_best
 
 
@@ -91,9 +91,8 @@ class BPRMF:
             order = torch.randperm(len(log), generator=luck)
             other = torch.randint(0, n_items, (len(log),), generator=luck)
             total = 0.0
-            for rows in order.split(self.batch_size):
-                if not len(rows):
-                    continue
+            for at in range(0, len(order), self.batch_size):
+                rows = order[at : at + self.batch_size]
                 p, i, j = persons[user[rows]], items[taken[rows]], items[other[rows]]
                 ahead = (p * (i - j)).sum(1) + bias[taken[rows]] - bias[other[rows]]  # (batch,)
                 size_of = (p**2).sum(1) + (i**2).sum(1) + (j**2).sum(1)  # (batch,)

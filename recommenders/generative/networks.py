@@ -29,7 +29,7 @@ def seeded(seed: int, *labels: int | str) -> torch.Generator:
 
 def linear(inputs: int, outputs: int, luck: torch.Generator) -> nn.Linear:
     """A linear layer, Glorot-uniform weights, zero bias."""
-    layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)  # type: ignore[no-untyped-call]
     nn.init.xavier_uniform_(layer.weight, generator=luck)
     nn.init.zeros_(layer.bias)
     return layer
@@ -63,7 +63,7 @@ def by_rows(
         for at in range(0, inputs.shape[0], ROWS):
             block = np.zeros((ROWS, *inputs.shape[1:]), dtype=inputs.dtype)
             rows = inputs[at : at + ROWS]
-            rows = rows.toarray() if sp.issparse(rows) else rows
+            rows = rows.toarray() if isinstance(rows, sp.csr_matrix) else rows
             block[: len(rows)] = rows
             out[at : at + ROWS] = compute(torch.from_numpy(block))[: len(rows)].numpy()
     return out

@@ -41,7 +41,9 @@ class _Block(nn.Module):
         parts = self.query_key_value(self.norm_attend(x))  # (batch, length, 3 size)
         parts = parts.view(batch, length, 3, self.heads, size // self.heads)
         q, k, v = parts.permute(2, 0, 3, 1, 4)  # (batch, heads, length, size / heads) each
-        match = q @ k.transpose(2, 3) / (size // self.heads) ** 0.5  # (batch, heads, length, length)
+        match = (
+            q @ k.transpose(2, 3) / (size // self.heads) ** 0.5
+        )  # (batch, heads, length, length)
         future = torch.ones(length, length, dtype=torch.bool).triu(1)
         weight = match.masked_fill(future, float("-inf")).softmax(dim=3)
         seen = (dropout(weight, share, luck) @ v).transpose(1, 2)  # (batch, length, heads, ...)
@@ -100,12 +102,12 @@ class SASRec:
         self,
         *,
         embedding_size: int = 64,
-        blocks: int = 2,
+        blocks: int = 1,
         heads: int = 2,
         max_length: int = 50,
         dropout: float = 0.2,
-        learning_rate: float = 1e-3,
-        batch_size: int = 32,
+        learning_rate: float = 3e-3,
+        batch_size: int = 64,
         epochs: int = 20,
         update_epochs: int = 1,
         seed: int = 0,
