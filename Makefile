@@ -7,7 +7,7 @@ PIP    := $(BIN)/pip install -q -c constraints.txt
 # it (a tenth of the size) has that build taken, and nothing later replaces it.
 
 demo: $(VENV)/ready            ## simulate three recommenders, audit them, write an HTML report
-	$(BIN)/loopaudit demo
+	$(BIN)/loopaudit demo || [ $$? = 1 ] || [ $$? = 4 ]  # a finding is no failure of the demo
 
 test: $(VENV)/ready            ## the quick tests
 	$(BIN)/pytest -q -m "not slow"
