@@ -60,7 +60,8 @@ class Catalog:
             )
         for name in ("titles", "provider", "provider_group"):
             if len(getattr(self, name)) != n:
-                raise UserError(f"catalog {name} must have {n} rows, got {len(getattr(self, name))}")
+                got = len(getattr(self, name))
+                raise UserError(f"catalog {name} must have {n} rows, got {got}")
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from .world import World
 
 
+SEARCH_SKILL = 0.5
+"""How much of an item's match a person can tell before it is in front of them, 0 to 1.
+
+With 1, people left alone would find what they like as well as an all-knowing recommender, and
+every real recommender would leave nearly everybody worse off.
+"""
+
+
 class HistoryBuffer:
     """Everybody's past as one padded array that grows by at most one item a person a step."""
 
@@ -97,7 +105,8 @@ class Platform(mesa.Agent):
         noise = -np.log(-np.log(rng.random((len(world.taste), len(world.catalog)))))
         # affinity by einsum: a BLAS product may round differently for different batch sizes
         match = np.einsum("nt,it->ni", world.taste[users], world.topics)
-        keys = world.taste_scale * match + world.quality + world.awareness + noise[users]
+        glance = SEARCH_SKILL * world.taste_scale * match
+        keys = glance + world.quality + world.awareness + noise[users]
         keys[history.row_index, history.values] = -np.inf
         k = min(world.people_section.slate, keys.shape[1])
         top = np.argpartition(-keys, k - 1, axis=1)[:, :k]
