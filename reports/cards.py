@@ -9,7 +9,7 @@ from ..audit.finding import Check
 from . import words
 
 if TYPE_CHECKING:
-    from ..audit.auditing import AuditResult
+    from ..audit.result import AuditResult
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ def general_cards(result: AuditResult) -> list[MethodCard]:
                 ),
                 (
                     "Unit",
-                    "After a feedback step people of one world are no longer independent, so worlds "
-                    "are counted. Worlds are paired across arms by their seed.",
+                    "After a feedback step people of one world are no longer independent, so "
+                    "worlds are counted. Worlds are paired across arms by their seed.",
                     False,
                 ),
             ),
@@ -97,8 +97,14 @@ def general_cards(result: AuditResult) -> list[MethodCard]:
             "many checks",
             "Many checks at once",
             (
-                ("Within a family", "Benjamini and Hochberg 1995, q = 0.05: p family.", False),
-                ("Across deciding checks", "Holm 1979: p gate.", False),
+                (
+                    "Within a family",
+                    "Benjamini and Hochberg 1995 among the checks of one family about one "
+                    "recommender, q = 0.05: p family. A violation that does not survive becomes "
+                    "inconclusive.",
+                    False,
+                ),
+                ("Across deciding checks", "Holm 1979 among all of them: p gate.", False),
             ),
         ),
         MethodCard(

@@ -43,7 +43,7 @@ DASHES: dict[str, tuple[float, ...]] = {
 }
 """Dash pattern of each arm in points: lines differ without colour."""
 
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 8.5,
@@ -82,7 +82,7 @@ def trajectory_svg(trajectory: Trajectory, *, name: str, title: str, description
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=(4.1, 3.1 if trajectory.contrast else 2.3))
+        figure = Figure(figsize=(4.1, 3.25 if trajectory.contrast else 2.3))
         ratios = [2.3, 1.0] if trajectory.contrast else [1.0]
         axes = figure.subplots(
             len(ratios), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": ratios}
@@ -92,7 +92,7 @@ def trajectory_svg(trajectory: Trajectory, *, name: str, title: str, description
             _contrast(axes[1], trajectory)
         axes[-1].set_xlabel("step", labelpad=2)
         axes[-1].set_xlim(trajectory.steps[0], trajectory.steps[-1])
-        figure.subplots_adjust(left=0.115, right=0.985, top=0.97, bottom=0.125, hspace=0.16)
+        figure.subplots_adjust(left=0.115, right=0.985, top=0.97, bottom=0.125, hspace=0.3)
         return to_svg(figure, name=name, title=title, description=description)
 
 
@@ -115,9 +115,15 @@ def _levels(axes: Axes, trajectory: Trajectory) -> None:
         )
     axes.margins(y=0.08)
     axes.yaxis.set_major_locator(_locator(5))
-    for step in trajectory.retrained:
-        # a tick on the time axis where the recommender learnt
-        axes.axvline(step, ymin=0, ymax=0.045, color=_INK, linewidth=1.1)
+    # strokes on the time axis where the recommender learnt, as one path
+    n = len(trajectory.retrained)
+    axes.plot(
+        np.repeat(trajectory.retrained.astype(np.float64), 3),
+        np.tile([0.0, 0.045, np.nan], n),
+        transform=axes.get_xaxis_transform(),
+        color=_INK,
+        linewidth=1.1,
+    )
 
 
 def _contrast(axes: Axes, trajectory: Trajectory) -> None:
@@ -131,8 +137,8 @@ def _contrast(axes: Axes, trajectory: Trajectory) -> None:
     axes.margins(y=0.15)
     axes.yaxis.set_major_locator(_locator(3))
     axes.text(
-        0.012, 0.95, f"difference from {trajectory.against}", transform=axes.transAxes,
-        va="top", fontsize=7.5, color=_QUIET,
+        0.0, 1.05, f"difference from {trajectory.against}", transform=axes.transAxes,
+        va="bottom", fontsize=7.5, color=_QUIET,
     )  # fmt: skip
 
 
@@ -175,7 +181,9 @@ def to_svg(figure: Figure, *, name: str, title: str, description: str) -> Markup
     figure.patch.set_alpha(0)
     for axes in figure.axes:
         axes.patch.set_alpha(0)
-    FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
+    FigureCanvasSVG(figure).print_figure(
+        out, format="svg", metadata={"Date": None, "Creator": None}
+    )
     svg = out.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

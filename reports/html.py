@@ -19,7 +19,7 @@ from .trajectories import ARM_ORDER, Band, Trajectory, trajectories
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from ..audit.auditing import AuditResult
+    from ..audit.result import AuditResult
     from ..simulation.run import Run
 
 _HERE = Path(__file__).parent
@@ -58,36 +58,40 @@ def render(result: AuditResult, run: Run | None = None) -> str:
     script = (_HERE / "static" / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     families, axis = page.strip(result)
-    text: str = _environment().get_template("report.html.j2").render(
-        result=result,
-        title=words.what_was_audited(result),
-        style=Markup(style),
-        script=Markup(script),
-        policy=(
-            "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
-            f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-        ),
-        verdict=words.outcome(result.findings),
-        overall=words.overall(result.findings),
-        flips=[f for f in page.by_weight(result.findings) if f.flips],
-        families=families,
-        strip_zero=axis.at(0.0),
-        strip_tau=axis.at(1.0),
-        access=page.access_groups(result),
-        facts=_facts(result, run),
-        cards=page.cards(result),
-        tally=words.tally_text(result.findings),
-        over_time=_over_time(result, run),
-        legend=_legend(run, result.targets),
-        matrix=page.matrix(result, run) if len(result.targets) > 1 else [],
-        selftest=page.selftest_rows(result),
-        faults=page.fault_rows(result),
-        realism=bool(realism := page.realism_rows(result)),
-        realism_table=[tuple(row.values()) for row in realism],
-        methods=method_cards(result),
-        general=general_cards(result),
-        reproduce=_reproduce(result, run),
-        limits=_limits(result),
+    text: str = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            result=result,
+            title=words.what_was_audited(result),
+            style=Markup(style),
+            script=Markup(script),
+            policy=(
+                "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+                f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+            ),
+            verdict=result.verdict(),
+            overall=words.opinion(result.findings),
+            flips=[f for f in page.by_weight(result.findings) if f.flips],
+            families=families,
+            strip_zero=axis.at(0.0),
+            strip_tau=axis.at(1.0),
+            access=page.access_groups(result),
+            facts=_facts(result, run),
+            cards=page.cards(result),
+            tally=words.tally_text(result.findings),
+            over_time=_over_time(result, run),
+            legend=_legend(run, result.targets),
+            matrix=page.matrix(result, run) if len(result.targets) > 1 else [],
+            selftest=page.selftest_rows(result),
+            faults=page.fault_rows(result),
+            realism=bool(realism := page.realism_rows(result)),
+            realism_table=[tuple(row.values()) for row in realism],
+            methods=method_cards(result),
+            general=general_cards(result),
+            reproduce=_reproduce(result, run),
+            limits=_limits(result),
+        )
     )
     return text
 
@@ -178,7 +182,7 @@ def _table(part: Trajectory) -> dict[str, Any]:
     heads = list(kinds)
     if part.contrast is not None:
         columns.append(part.contrast)
-        heads.append(f"target − {part.against}")
+        heads.append(f"target {words.MINUS} {part.against}")
     return {
         "columns": heads,
         "rows": [(str(part.steps[i]), [_cell(column, i) for column in columns]) for i in rows],

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..audit.finding import Finding, Table, Verdict
+from ..audit.result import overall
+from ..audit.selftest_result import ALLOWED_FALSE_POSITIVES, REQUIRED_POWER
 from . import words
 from .forest import Axis, Forest, card_forest, share_axis, shared_axis, strip_forest
 from .trajectories import late_means
 
 if TYPE_CHECKING:
-    from ..audit.auditing import AuditResult
+    from ..audit.result import AuditResult
     from ..simulation.run import Run
 
 _RANK = {Verdict.VIOLATION: 0, Verdict.INCONCLUSIVE: 1, Verdict.PASS: 2, Verdict.NOT_RUN: 3}
@@ -84,7 +86,7 @@ def strip(result: AuditResult) -> tuple[tuple[StripFamily, ...], Axis]:
 
 
 def _strip_row(target: str, mine: Sequence[Finding], axis: Axis) -> StripRow:
-    verdict = words.outcome(mine)
+    verdict = overall(mine)
     deciding = words.gates(mine) or list(mine)
     shown = by_weight(deciding)[0]
     others = [f for f in by_weight(deciding) if f is not shown]
@@ -172,7 +174,9 @@ def _facts(f: Finding) -> Iterable[Fact]:
     check, places = f.check, words.decimals_for(f)
     unit = check.unit_label
     if f.effect is not None:
-        yield Fact("Effect", words.with_unit(words.number(f.effect, places), unit), "positive is worse")
+        yield Fact(
+            "Effect", words.with_unit(words.number(f.effect, places), unit), "positive is worse"
+        )
         yield Fact(
             f"{words.level(check)} bounds",
             f"{words.number(f.low, places)} to {words.number(f.high, places)}",
@@ -183,7 +187,9 @@ def _facts(f: Finding) -> Iterable[Fact]:
         yield Fact("Counted", words.units(check, f.n_units), f"independent unit: the {check.unit}")
         yield Fact(
             "Smallest detectable effect",
-            words.with_unit(words.number(f.mde, places), unit) if f.mde is not None else "not known",
+            words.with_unit(words.number(f.mde, places), unit)
+            if f.mde is not None
+            else "not known",
             "at 80 % power",
         )
         yield Fact(
@@ -217,7 +223,7 @@ def _facts(f: Finding) -> Iterable[Fact]:
             str(f.verdict_alone).lower(),
             "before the correction for many checks and the check of power",
         )
-    if f.because and f.effect is not None:
+    if f.because and f.effect is not None and f.verdict is Verdict.INCONCLUSIVE:
         yield Fact("Why this verdict", words.sentence(f.because), wide=True)
     for note in f.notes:
         yield Fact("Note", words.sentence(note), wide=True)
@@ -265,7 +271,9 @@ def matrix(result: AuditResult, run: Run | None) -> list[MatrixGroup]:
             rows.append(MatrixRow(check.statistic, note, tuple(cells)))
         groups.append(MatrixGroup(words.family_title(family), tuple(rows)))
     if run is not None:
-        groups.append(MatrixGroup("What people got, last quarter of the steps", _benefit(result, run)))
+        groups.append(
+            MatrixGroup("What people got, last quarter of the steps", _benefit(result, run))
+        )
     return groups
 
 
@@ -321,24 +329,27 @@ def selftest_rows(result: AuditResult) -> list[SelfTestRow]:
     if result.selftest is None:
         return []
     axis, rows = share_axis(), []
-    for row in sorted(result.selftest.rows, key=lambda r: (r.check_id, r.kind != "planted")):
+    for row in sorted(
+        result.selftest.rows, key=lambda r: (r.check_id, r.kind != "planted", r.recommender, r.dose)
+    ):
         planted = row.kind == "planted"
-        reached = row.low >= 0.80 if planted else row.high <= 0.10
-        wanted = "lower bound at least 0.80" if planted else "upper bound at most 0.10"
+        required = REQUIRED_POWER if planted else ALLOWED_FALSE_POSITIVES
+        wanted = f"{'lower bound at least' if planted else 'upper bound at most'} {required:.2f}"
+        verb = "" if row.shown is None else "meets" if row.shown else "does not meet"
         rows.append(
             SelfTestRow(
                 auditor=row.auditor,
                 check=row.check_id,
                 recommender=row.recommender,
-                dose=str(row.dose) if row.dose not in (None, "") else "none",
+                dose=f"{row.parameter} = {row.dose:g}" if planted else "none",
                 kind="planted harm" if planted else "clean control",
                 runs=f"{row.fired} of {row.runs}",
                 share=words.number(row.share, 2),
                 interval=f"{words.number(row.low, 2)} to {words.number(row.high, 2)}",
                 effect=words.rounded(row.mean_effect),
                 marks=(axis.at(row.low), axis.at(row.share), axis.at(row.high)),
-                limit=axis.at(0.80 if planted else 0.10),
-                met=f"{'meets' if reached else 'does not meet'}: {wanted}",
+                limit=axis.at(required),
+                met=f"{verb}: {wanted}" if verb else "no requirement at this dose",
             )
         )
     return rows
@@ -390,7 +401,9 @@ def _cell(value: str | float | int | None) -> str:
         return "undefined"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    return f"{value:,}".replace("-", "−") if isinstance(value, int) else words.rounded(value)
+    return (
+        f"{value:,}".replace("-", words.MINUS) if isinstance(value, int) else words.rounded(value)
+    )
 
 
 def realism_rows(result: AuditResult) -> list[dict[str, str]]:

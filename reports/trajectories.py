@@ -115,9 +115,7 @@ def band(values: NDArray[np.float64]) -> Band:
 
 def trajectories(run: Run, target: str) -> list[Trajectory]:
     """Every drawn measure of one target; measures that the run did not record are left out."""
-    names = {
-        kind: name for kind in ARM_ORDER if (name := run.arm(target, kind)) is not None
-    }
+    names = {kind: name for kind in ARM_ORDER if (name := run.arm(target, kind)) is not None}
     if "target" not in names:
         return []
     frames = {

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from ..audit.finding import Check, Finding, Verdict
 
 if TYPE_CHECKING:
-    from ..audit.auditing import AuditResult
+    from ..audit.result import AuditResult
+
+MINUS = "\N{MINUS SIGN}"
 
 FAMILIES = {
     "bubbles": ("Filter bubbles", "Does the loop narrow what people see and choose?"),
@@ -44,8 +46,10 @@ METHODS = {
     "paired-t": "t interval over paired differences between arms, one per independent unit",
     "bca": "bias-corrected and accelerated bootstrap (BCa) over independent units",
     "exact": "exact binomial interval (Clopper-Pearson)",
-    "permutation": "label permutation; the interval comes from the permutation distribution",
-    "cluster-jackknife": "jackknife that leaves out whole users",
+    "permutation": "group labels are shuffled to see which gaps arise by chance (max-T); the upper "
+    "bound holds for every pair of groups",
+    "cluster-jackknife": "standard error from leaving out or redrawing whole users, with all their "
+    "interactions",
 }
 
 USER_MODELS = {
@@ -87,8 +91,8 @@ TERMS = (
      "read, and each finding says by whom."),
     ("Bounds", "The lowest and highest effect that the data support, each with 95 % confidence "
      "unless said otherwise."),
-    ("Violation", "Even the lowest supported effect is above the threshold."),
-    ("Pass", "Even the highest supported effect is below the threshold, and the audit was sharp "
+    ("Violation", "Even the lower bound of the effect is above the threshold."),
+    ("Pass", "Even the upper bound of the effect is below the threshold, and the audit was sharp "
      "enough to notice an effect of the threshold's size."),
     ("Inconclusive", "The data support both. This is not a pass: it says how much more data would "
      "decide."),
@@ -139,11 +143,11 @@ def number(value: float | None, decimals: int = 2) -> str:
     if value is None:
         return "undefined"
     if not math.isfinite(value):
-        return "undefined" if math.isnan(value) else ("∞" if value > 0 else "−∞")
+        return "undefined" if math.isnan(value) else ("∞" if value > 0 else f"{MINUS}∞")
     text = f"{value:,.{decimals}f}"
     if float(text.replace(",", "")) == 0:
         text = text.lstrip("-")
-    return text.replace("-", "−")
+    return text.replace("-", MINUS)
 
 
 def rounded(value: float | None) -> str:
@@ -177,7 +181,7 @@ def with_unit(text: str, unit: str) -> str:
 
 def threshold(check: Check) -> str:
     """The threshold as it was set: "0.25"."""
-    return f"{check.tau:.6g}".replace("-", "−")
+    return f"{check.tau:.6g}".replace("-", MINUS)
 
 
 def p_text(p: float | None) -> str:
@@ -204,32 +208,24 @@ def claim(finding: Finding) -> str:
     check, places = finding.check, decimals_for(finding)
     if finding.verdict is Verdict.NOT_RUN or finding.effect is None:
         return sentence(f"not measured: {finding.because or 'no reason was given'}")
-    unit = check.unit_label
-    head = f"{check.statistic}: {with_unit(number(finding.effect, places), unit)}"
+    head = f"{check.statistic}: {with_unit(number(finding.effect, places), check.unit_label)}"
+    sure, limit = f"with {level(check)} confidence", f"the threshold of {threshold(check)}"
+    if finding.low is None or finding.high is None:
+        return sentence(f"{head}. How sure we can be is not known")
     low, high = number(finding.low, places), number(finding.high, places)
-    tau = number(check.tau, places)
     if finding.verdict is Verdict.VIOLATION:
-        return sentence(f"{head}. Even the lowest supported value, {low}, is above {tau}")
+        return sentence(f"{head}; {sure} at least {low}, above {limit}")
     if finding.verdict is Verdict.PASS:
-        return sentence(f"{head}. Even the highest supported value, {high}, is below {tau}")
-    return sentence(f"{head}. The data support {low} to {high}; {_why_open(finding, tau)}")
-
-
-def _why_open(finding: Finding, tau: str) -> str:
-    """Why an inconclusive finding is open, and what would decide it."""
+        return sentence(f"{head}; {sure} at most {high}, below {limit}")
     if finding.verdict_alone is Verdict.VIOLATION:
-        return f"above {tau} alone, but not after correction for the number of checks"
-    if (
-        finding.high is not None
-        and finding.high < finding.check.tau
-        and finding.mde is not None
-        and finding.mde > finding.check.tau
-    ):
-        return f"the audit was too small to notice an effect of {tau} reliably"
-    reason = f"the threshold {tau} lies between"
+        why = f"above {limit} by itself, but not among all checks of its family"
+    elif finding.high < check.tau:
+        why = f"below {limit}, but the audit was too small to notice a harm of that size"
+    else:
+        why = f"{limit} is neither exceeded nor ruled out"
     if finding.units_to_decide:
-        reason += f", and about {units(finding.check, finding.units_to_decide)} would decide"
-    return reason
+        why += f"; about {units(check, finding.units_to_decide)} would decide"
+    return sentence(f"{head}, between {low} and {high}: {why}")
 
 
 def access_words(letters: str) -> str:
@@ -259,16 +255,7 @@ def tally_text(findings: Sequence[Finding]) -> str:
     return listed(part for part in parts if not part.startswith("0 ")) or "no findings"
 
 
-def outcome(findings: Sequence[Finding]) -> Verdict:
-    """One verdict for several findings: the gates decide, a violation first."""
-    present = tally(gates(findings))
-    for verdict in (Verdict.VIOLATION, Verdict.INCONCLUSIVE, Verdict.PASS):
-        if present[verdict]:
-            return verdict
-    return Verdict.NOT_RUN
-
-
-def overall(findings: Sequence[Finding]) -> str:
+def opinion(findings: Sequence[Finding]) -> str:
     """The sentence under the headline: how many deciding checks said what, and where."""
     deciding = gates(findings)
     if not deciding:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,9 @@ import polars as pl
 import pytest
 
 from loopaudit.audit.finding import Check, Finding, Table, Verdict
+from loopaudit.audit.plan import Plan
+from loopaudit.audit.result import AuditResult
+from loopaudit.audit.selftest_result import SelfTestResult, SelfTestRow
 from loopaudit.simulation.study import RecommenderSection, Study, StudySection
 
 V, P, I, N = Verdict.VIOLATION, Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.NOT_RUN  # noqa: E741
@@ -165,7 +167,7 @@ def finding(check: Check, recommender: str, verdict: Verdict, effect: float | No
     return Finding(check, recommender, verdict, verdict, effect=effect, **values)
 
 
-SHAPES = {
+SHAPES: dict[str, list[tuple[Verdict, float | None, float]]] = {
     "ease": [(V, 0.62, 0.07), (V, 0.41, 0.08), (P, 0.02, 0.04), (I, 0.046, 0.031), (P, 0.0, 0.004),
              (P, 0.012, 0.021), (V, 0.34, 0.02)],
     "multvae": [(I, 0.22, 0.13), (P, 0.06, 0.09), (P, -0.03, 0.06), (P, 0.021, 0.018),
@@ -175,81 +177,36 @@ SHAPES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class FakePlan:
-    checks: tuple[Check, ...] = CHECKS
-    hash: str = "3fa9c1d07be24f5c9a1b6e02d48375ac0f6b9d1e27c84a35f0b2c6d7e8f90123"
-    declared_when: str = "before any data were read, in the same process"
-    deviations: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        return {"hash": self.hash, "declared_when": self.declared_when}
-
-
-@dataclass(frozen=True)
-class FakeRow:
-    auditor: str
-    check_id: str
-    recommender: str
-    dose: str
-    kind: str
-    runs: int
-    fired: int
-    share: float
-    low: float
-    high: float
-    mean_effect: float | None
+PLAN = Plan(
+    CHECKS,
+    {
+        "filter-bubble": tuple(c.id for c in CHECKS if c.family == "bubbles"),
+        "quality-gap": ("bias.quality-gap",),
+        "attribute-use": ("bias.attribute-use",),
+        "induced-shift": ("manipulation.induced-shift",),
+        "membership": ("privacy.membership",),
+    },
+    {},
+    declared_at="2026-11-23T09:58:00+00:00",
+)
 
 
-@dataclass(frozen=True)
-class FakeSelfTest:
-    rows: tuple[FakeRow, ...]
-
-
-SELFTEST = FakeSelfTest(
+_count = SelfTestRow.count
+SELFTEST = SelfTestResult(
     (
-        FakeRow("filter-bubble", "bubbles.slate-narrowing", "BubbleFormer", "beta=1.2", "planted",
-                20, 14, 0.70, 0.457, 0.881, 0.31),
-        FakeRow("filter-bubble", "bubbles.slate-narrowing", "BubbleFormer", "beta=1.6", "planted",
-                20, 20, 1.0, 0.832, 1.0, 0.62),
-        FakeRow("filter-bubble", "bubbles.slate-narrowing", "DriftingUsersRandomRec", "",
-                "control", 200, 9, 0.045, 0.021, 0.084, 0.01),
-        FakeRow("attribute-use", "bias.attribute-use", "GenderDegrader", "eps=0.1", "planted",
-                20, 20, 1.0, 0.832, 1.0, 0.09),
-        FakeRow("membership", "privacy.membership", "random", "", "control", 200, 7, 0.035,
-                0.014, 0.071, 0.0),
-    )
+        _count("filter-bubble", "bubbles.slate-narrowing", "BubbleFormer", dose=1.2,
+               kind="planted", runs=20, fired=14, mean_effect=0.31, parameter="beta"),
+        _count("filter-bubble", "bubbles.slate-narrowing", "BubbleFormer", dose=1.6, kind="planted",
+               runs=20, fired=20, mean_effect=0.62, parameter="beta", documented=True),
+        _count("filter-bubble", "bubbles.slate-narrowing", "DriftingUsersRandomRec", dose=0.0,
+               kind="control", runs=200, fired=9, mean_effect=0.01),
+        _count("attribute-use", "bias.attribute-use", "GenderDegrader", dose=0.1, kind="planted",
+               runs=20, fired=20, mean_effect=0.09, parameter="eps", documented=True),
+        _count("membership", "privacy.membership", "Random", dose=0.0, kind="control", runs=40,
+               fired=3, mean_effect=0.0),
+    ),
+    created="2026-11-22T09:00:00+00:00",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class FakeResult:
-    """Stands in for audit.auditing.AuditResult where a test needs one by hand."""
-
-    findings: tuple[Finding, ...]
-    targets: tuple[str, ...]
-    plan: Any = field(default_factory=FakePlan)
-    access: dict[str, str] = field(default_factory=dict)
-    selftest: Any = SELFTEST
-    faults: dict[str, dict[str, Any]] = field(default_factory=dict)
-    study: dict[str, Any] = field(default_factory=dict)
-    manifest: dict[str, Any] = field(default_factory=dict)
-    coverage: tuple[int, int] = (0, 0)
-    created: str = "2026-11-23T10:15:00+00:00"
-    versions: dict[str, str] = field(
-        default_factory=lambda: {"loopaudit": "0.1.0", "numpy": "2.4.6", "python": "3.11.9"}
-    )
-    realism: dict[str, Any] | None = None
-    training: dict[str, Any] = field(default_factory=dict)
-
-    def exit_code(self, allow_inconclusive: bool = False) -> int:
-        gates = [f.verdict for f in self.findings if f.check.role == "gate"]
-        if V in gates:
-            return 1
-        return 4 if I in gates and not allow_inconclusive else 0
-
-    def to_json(self) -> dict[str, Any]:
-        return {"findings": [f.key for f in self.findings]}
 
 
 class FakeRun:
@@ -302,7 +259,9 @@ def study_of(targets: tuple[str, ...], worlds: int, steps: int) -> Study:
     )
 
 
-def build_result(targets: tuple[str, ...] = ("ease", "multvae", "sasrec"), **more: Any) -> Any:
+def build_result(
+    targets: tuple[str, ...] = ("ease", "multvae", "sasrec"), **more: Any
+) -> AuditResult:
     """A full result; keyword arguments replace its fields."""
     findings = []
     shapes = list(SHAPES.values())
@@ -332,30 +291,31 @@ def build_result(targets: tuple[str, ...] = ("ease", "multvae", "sasrec"), **mor
         },
         "study": study_of(targets, 10, 40).model_dump(mode="json"),
         "coverage": (sum(f.verdict is not N for f in findings), len(findings)),
-        "training": {t: {"seconds": 1.25} for t in targets},
+        "training": {t: {"name": t, "retrained": 3} for t in targets},
+        "plan": PLAN,
+        "selftest": SELFTEST,
+        "created": "2026-11-23T10:15:00+00:00",
+        "versions": {"loopaudit": "0.1.0", "numpy": "2.4.6", "python": "3.11.9"},
     }
     values.update(more)
-    return FakeResult(**values)
+    return AuditResult(**values)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_result() -> Callable[..., Any]:
     return build_result
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_run() -> Callable[..., Any]:
     return FakeRun
 
 
 @pytest.fixture
-def result() -> Any:
+def result() -> AuditResult:
     return build_result()
 
 
 @pytest.fixture
-def run(result: Any) -> Any:
+def run(result: AuditResult) -> Any:
     return FakeRun(result.targets)
-
-
-__all__ = ["build_result", "replace"]

@@ -1,0 +1,98 @@
+"""Numbers and sentences for people."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from loopaudit.audit.finding import Verdict
+from loopaudit.reports import words
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "text"),
+    [
+        (0.6234, 2, "0.62"),
+        (-0.6234, 2, "\N{MINUS SIGN}0.62"),
+        (-0.001, 2, "0.00"),
+        (12345.6, 0, "12,346"),
+        (None, 2, "undefined"),
+        (float("nan"), 2, "undefined"),
+        (float("inf"), 2, "∞"),
+        (float("-inf"), 2, "\N{MINUS SIGN}∞"),
+    ],
+)
+def test_numbers_are_written_for_people(value: float | None, decimals: int, text: str) -> None:
+    assert words.number(value, decimals) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.123456, "0.123"), (1234.5, "1,234"), (0.0, "0"), (0.00001, "0.0000"), (None, "undefined")],
+)
+def test_numbers_without_known_precision_keep_three_digits(value: float | None, text: str) -> None:
+    assert words.rounded(value) == text
+
+
+@pytest.mark.parametrize(
+    ("half", "decimals"), [(0.07, 2), (0.021, 3), (0.004, 3), (1.4, 2), (0.00001, 4), (0.0, 2)]
+)
+def test_decimals_follow_the_width_of_the_interval(result: Any, half: float, decimals: int) -> None:
+    found = replace(result.findings[0], effect=0.5, low=0.5 - half, high=0.5 + half)
+    assert words.decimals_for(found) == decimals
+
+
+def test_p_values_are_never_zero() -> None:
+    assert words.p_text(0.0) == "< 0.001"
+    assert words.p_text(0.0234) == "0.023"
+    assert words.p_text(0.5) == "0.50"
+    assert words.p_text(None) == "none"
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")],
+)
+def test_lists_read_like_sentences(names: list[str], text: str) -> None:
+    assert words.listed(names) == text
+
+
+def test_each_verdict_makes_its_own_claim(result: Any) -> None:
+    by = {f.key: f for f in result.findings}
+    assert words.claim(by["ease/bubbles.slate-narrowing"]) == (
+        "Narrowing of slate topic entropy: 0.62 bits; with 95 % confidence at least 0.55, above "
+        "the threshold of 0.25."
+    )
+    assert words.claim(by["sasrec/bubbles.slate-narrowing"]).endswith(
+        "at most 0.17, below the threshold of 0.25."
+    )
+    assert words.claim(by["multvae/bubbles.slate-narrowing"]).endswith(
+        "the threshold of 0.25 is neither exceeded nor ruled out; about 24 worlds would decide."
+    )
+    assert words.claim(by["sasrec/privacy.membership"]).startswith("Not measured: needs access")
+
+
+def test_an_open_question_says_why_it_is_open(result: Any) -> None:
+    found = replace(result.findings[0], verdict=Verdict.INCONCLUSIVE)
+    assert "not among all checks of its family" in words.claim(found)
+    small = replace(
+        found, verdict_alone=Verdict.INCONCLUSIVE, effect=0.1, low=0.0, high=0.2, mde=0.4
+    )
+    assert "too small to notice" in words.claim(small)
+    assert "not known" in words.claim(replace(small, low=None, high=None))
+
+
+def test_opinion_counts_only_checks_that_decide(result: Any) -> None:
+    assert words.opinion(result.findings).startswith(
+        "4 of 18 deciding checks found harm above the threshold: "
+        "ease (filter bubbles and privacy); multvae (manipulation)."
+    )
+    told = [f for f in result.findings if f.check.role == "descriptive"]
+    assert words.opinion(told) == "No deciding check was declared."
+
+
+def test_access_is_said_in_words() -> None:
+    assert words.access_words("BS") == "asking it for recommendations and reading its scores"
+    assert words.access_words("") == "nothing"
