@@ -74,7 +74,9 @@ class Ragged:
     def to_csr(self, n_items: int) -> sp.csr_matrix:
         """(rows, n_items) binary float32 matrix of which items each row holds."""
         data = np.ones(len(self.values), dtype=np.float32)
-        matrix = sp.csr_matrix((data, self.values, self.offsets), shape=(len(self), n_items))
+        # copies, because sum_duplicates sorts within the rows in place
+        arrays = (data, self.values.copy(), self.offsets.copy())
+        matrix = sp.csr_matrix(arrays, shape=(len(self), n_items))
         matrix.sum_duplicates()
         matrix.data[:] = 1.0
         return matrix
