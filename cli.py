@@ -329,18 +329,39 @@ def selftest(
 
 @app.command()
 def evaluate(
-    recommender: Annotated[str, typer.Argument(metavar="RECOMMENDER")],
+    recommenders: Annotated[list[str], typer.Argument(metavar="RECOMMENDER...")],
     data: Data = "",
     folder: Folder = "",
     columns: Columns = None,
-    split: Annotated[str, typer.Option("--split", help="random, leave-last-out, time, strong.")] = (
-        "random"
-    ),
+    split: Annotated[
+        str, typer.Option("--split", help="random, leave-last-out, time or strong.")
+    ] = "time",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="RECOMMENDER.ARG=VALUE", help="Set an argument."),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Measure accuracy beside the trivial baselines."""
-    return 0
+    """Measure accuracy beside the trivial baselines.
+
+    Fits on train and ranks the whole catalog; --data may also be an .npz file with a fixed split.
+    """
+    from .reports.accuracy import arguments, measure
+    from .simulation.study_file import column_map
+
+    console = Console("evaluate", as_json=as_json, quiet=quiet)
+    with console.keeping(None), console.progress("evaluate") as bar:
+        found = measure(
+            recommenders,
+            data=data,
+            folder=folder,
+            columns=column_map(columns or ()),
+            split_name=split,
+            args=arguments(overrides or ()),
+            progress=bar,
+        )
+    return console.finish(0, found.said, shown=found, evaluations=found.to_json())
 
 
 @app.command()

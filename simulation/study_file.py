@@ -210,7 +210,9 @@ def _override(raw: Json, override: str) -> None:
         if not isinstance(here, dict | list):
             raise UserError(f"--set {override}: {'.'.join(path[: i + 1])} is not a table")
     last: Any = path[-1]
-    here[_index(here, last, override) if isinstance(here, list) else last] = _value(text.strip())
+    here[_index(here, last, override) if isinstance(here, list) else last] = toml_value(
+        text.strip()
+    )
 
 
 def _index(rows: list[Any], part: str, override: str) -> int:
@@ -219,7 +221,8 @@ def _index(rows: list[Any], part: str, override: str) -> int:
     return int(part)
 
 
-def _value(text: str) -> Any:
+def toml_value(text: str) -> Any:
+    """What stands right of ``=`` on a command line: a TOML value, or else text."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

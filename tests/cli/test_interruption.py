@@ -1,4 +1,4 @@
-"""Ctrl-C in the middle of a simulation: 130, what was finished is kept, the same command goes on."""
+"""Ctrl-C in the middle of a simulation: 130, all is kept, the same command goes on."""
 
 import os
 import signal

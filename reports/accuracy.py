@@ -1,0 +1,150 @@
+"""The ``evaluate`` command: accuracy of recommenders on real or synthetic data, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..recommenders.errors import UserError
+from ..simulation.study_file import toml_value
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from ..recommenders.evaluation import Evaluation
+
+COLUMNS = ("recall@10", "ndcg@10", "mrr@10", "hit@10", "coverage@10", "gini@10")
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Recommenders beside the trivial baselines, on one split.
+
+    Attributes:
+        data: what was split.
+        evaluations: those asked for first, then the baselines.
+        n_asked: how many were asked for.
+    """
+
+    data: str
+    evaluations: tuple[Evaluation, ...]
+    n_asked: int
+
+    @property
+    def said(self) -> str:
+        """The last line, without the exit code."""
+        best = max(self.evaluations, key=lambda e: e["ndcg@10"])
+        return f"{best.name} has the highest NDCG@10 on {self.data}: {best['ndcg@10']:.4f}"
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """One row a recommender."""
+        return [evaluation.to_dict() for evaluation in self.evaluations]
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        out = StringIO()
+        Console(file=out, width=120, color_system=None).print(self.__rich__())
+        return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+    def __rich__(self) -> RenderableType:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+        table.add_column("recommender")
+        for name in COLUMNS:
+            table.add_column(name, justify="right")
+        table.add_column("fit", justify="right")
+        for i, e in enumerate(self.evaluations):
+            low, high = e.interval("ndcg@10")
+            cells = [f"{e[name]:.4f}" for name in COLUMNS]
+            cells[1] += f" ({low:.3f} to {high:.3f})"
+            name = Text(e.name, style="bold" if i < self.n_asked else "")
+            table.add_row(name, *cells, f"{e.fit_seconds:.1f} s")
+        first = self.evaluations[0]
+        how = (
+            f"split {first.split}; {len(first.users)} people; full ranking; history "
+            f"{first.history}, {first.filtered} not recommended again; 95 % intervals over people"
+        )
+        return Group(table, Text(""), Text(how), Text(f"result    {self.said} (exit 0)"))
+
+
+def measure(
+    names: Sequence[str],
+    *,
+    data: str,
+    folder: str,
+    columns: Mapping[str, str],
+    split_name: str,
+    args: Mapping[str, Mapping[str, object]],
+    progress: Callable[[int, int, str], None],
+) -> Accuracy:
+    """Evaluate recommenders by name.
+
+    Args:
+        names: what is measured, beside the baselines.
+        data: dataset name, CSV or Parquet file, a split fixed in an ``.npz`` file, or "" for the
+            synthetic market.
+        folder, columns: of the dataset.
+        split_name: random, leave-last-out, time or strong.
+        args: of the recommenders, by name.
+        progress: hears the epochs of the fits.
+
+    Raises:
+        UserError: unknown names, or data that cannot be read.
+    """
+    from ..recommenders.datasets.synthetic import market
+    from ..recommenders.evaluation import evaluate_beside_baselines
+    from ..recommenders.registry import create
+    from ..recommenders.splits import load_split, split
+
+    strangers = [name for name in args if name not in names]
+    if strangers:
+        raise UserError(f"--set {strangers[0]}.…: no such recommender is evaluated here")
+    for name in names:
+        create(name, args.get(name))
+    catalog, attributes, called = None, None, data
+    if data.endswith(".npz"):
+        on, called = load_split(data), Path(data).name
+    elif data:
+        from ..recommenders.datasets import load
+
+        dataset = load(data, folder=folder, columns=columns or None)
+        catalog, attributes, called = dataset.catalog, dataset.users.attributes, dataset.name
+        on = split(dataset.log, split_name)
+    else:
+        invented = market(users=600, items=400, topics=12, seed=7)
+        catalog, called = invented.catalog, "the synthetic market"
+        on = split(invented.log, split_name)
+    done = evaluate_beside_baselines(
+        names,
+        on,
+        catalog=catalog,
+        attributes=attributes,
+        args=args,
+        progress=lambda epoch, epochs, loss: progress(
+            epoch, epochs, "" if loss is None else f"loss {loss:.3f}"
+        ),
+    )
+    return Accuracy(called, done, len(names))
+
+
+def arguments(settings: Sequence[str]) -> dict[str, dict[str, object]]:
+    """``["multvae.epochs=10"]`` as arguments by recommender.
+
+    Raises:
+        UserError: not of the form NAME.KEY=VALUE.
+    """
+    found: dict[str, dict[str, object]] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        name, dot, argument = key.strip().rpartition(".")
+        if not (equals and dot and name and argument):
+            raise UserError(f"--set wants recommender.argument=value, got {setting!r}")
+        found.setdefault(name, {})[argument] = toml_value(text.strip())
+    return found
