@@ -1,0 +1,50 @@
+"""Data: MovieLens, any CSV or Parquet file, and a synthetic market."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UserError, unknown_name
+
+if TYPE_CHECKING:
+    from .dataset import Dataset
+
+_FILES = (".csv", ".tsv", ".txt", ".parquet", ".pq", ".gz")
+
+
+def names() -> tuple[str, ...]:
+    """The data sets that have a name."""
+    return ("ml-100k", "ml-1m")
+
+
+def load(
+    name_or_path: str | Path, *, folder: str = "", columns: Mapping[str, str] | None = None
+) -> Dataset:
+    """Read a data set.
+
+    Args:
+        name_or_path: "ml-100k", "ml-1m", or a CSV or Parquet file of interactions.
+        folder: where the files of a named data set are; for a file, what its path is relative to.
+        columns: for a file: role to column name, see ``table.ROLES``.
+
+    Raises:
+        UserError: it does not exist, or is not what it should be.
+    """
+    name = str(name_or_path)
+    if name in names():
+        if columns:
+            raise UserError(f"{name} has columns of its own; a column map is for CSV and Parquet")
+        from .movielens import load_movielens
+
+        return load_movielens(name, folder=folder)
+    path = Path(folder).expanduser() / Path(name).expanduser()
+    if not path.is_file():
+        if path.suffix.lower() in _FILES or "/" in name:
+            raise UserError(f"there is no file {path}")
+        wrong = unknown_name("dataset", name, names())
+        raise UserError(f"{wrong} A CSV or Parquet file is named by its path.")
+    from .table import load_table
+
+    return load_table(path, columns=columns)
