@@ -1,0 +1,60 @@
+"""Every built-in recommender keeps the contract, and byte for byte: no tolerance."""
+
+from loopaudit.recommenders.classic.bprmf import BPRMF
+from loopaudit.recommenders.classic.ease import EASE
+from loopaudit.recommenders.classic.itemknn import ItemKNN
+from loopaudit.recommenders.classic.markov import Markov
+from loopaudit.recommenders.classic.popularity import Popularity
+from loopaudit.recommenders.classic.random import Random
+from loopaudit.recommenders.generative.multvae import MultVAE
+from loopaudit.recommenders.generative.sasrec import SASRec
+from loopaudit.recommenders.testing import RecommenderContract
+
+
+class Exact(RecommenderContract):
+    score_tolerance = 0.0
+
+
+class TestRandom(Exact):
+    def make(self):
+        return Random()
+
+
+class TestPopularity(Exact):
+    def make(self):
+        return Popularity()
+
+
+class TestItemKNN(Exact):
+    def make(self):
+        return ItemKNN(neighbours=20)
+
+
+class TestItemKNNByCosine(Exact):
+    def make(self):
+        return ItemKNN(neighbours=20, similarity="cosine")
+
+
+class TestEASE(Exact):
+    def make(self):
+        return EASE(reg=10.0)
+
+
+class TestBPRMF(Exact):
+    def make(self):
+        return BPRMF(embedding_size=16, epochs=5)
+
+
+class TestMarkov(Exact):
+    def make(self):
+        return Markov()
+
+
+class TestMultVAE(Exact):
+    def make(self):
+        return MultVAE(hidden_size=32, latent_size=8, epochs=3)
+
+
+class TestSASRec(Exact):
+    def make(self):
+        return SASRec(embedding_size=16, max_length=12, epochs=2)
