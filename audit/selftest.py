@@ -14,64 +14,26 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Literal
 
 import numpy as np
 
 from ..recommenders.randomness import child_seed
 from ..simulation.run import Run
 from ..simulation.runner import simulate
-from ..simulation.study import Study
 from .auditor import declared, named_auditor
 from .evidence import Evidence, access_of
 from .finding import Verdict
 from .inference import judge
+from .planted.cases import LABEL, Case, cases, study_of
 from .selftest_result import SelfTestResult, SelfTestRow
 
 Progress = Callable[[int, int, str], None]
 """Called as ``progress(done, total, what)``; the unit is one audit."""
 
 SEED = 20_260_101
-LABEL = "subject"
-_PLANTED = f"{__package__}.planted"
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
-
-
-@dataclass(frozen=True)
-class Case:
-    """One recommender of known dose, audited again and again in new worlds.
-
-    Attributes:
-        auditor: who has to judge it.
-        name: the plant's class, or what a control is called.
-        kind: "planted" or "control".
-        checks: the checks it says something about.
-        spec: what the study names, and the arguments it is made with.
-        parameter, dose: the argument that is the dose.
-        documented: the checks whose power is promised at this dose.
-        study, world, people: tables of study.toml.
-    """
-
-    auditor: str
-    name: str
-    kind: Literal["planted", "control"]
-    checks: tuple[str, ...]
-    spec: str
-    args: dict[str, float | int] = field(default_factory=dict)
-    parameter: str = "dose"
-    dose: float = 0.0
-    documented: tuple[str, ...] = ()
-    study: dict[str, Any] = field(default_factory=dict)
-    world: dict[str, Any] = field(default_factory=dict)
-    people: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def title(self) -> str:
-        """For the progress line: "BubbleFormer(beta = 2.5)"."""
-        dose = f"({self.parameter} = {self.dose:g})" if self.kind == "planted" else ""
-        return f"{self.auditor}: {self.name}{dose}"
 
 
 @dataclass(frozen=True)
@@ -81,144 +43,6 @@ class Outcome:
     fired: bool
     rejected: bool
     effect: float | None
-
-
-def _plants(
-    auditor: str,
-    name: str,
-    parameter: str,
-    doses: dict[float, tuple[str, ...]],
-    checks: tuple[str, ...],
-    **tables: Any,
-) -> list[Case]:
-    """One case per dose; ``doses`` maps each to the checks whose power is promised there."""
-    return [
-        Case(
-            auditor,
-            name,
-            "planted",
-            checks,
-            f"{_PLANTED}:{name}",
-            {parameter: dose},
-            parameter.strip("_"),
-            dose,
-            documented,
-            **tables,
-        )
-        for dose, documented in doses.items()
-    ]
-
-
-def cases() -> tuple[Case, ...]:
-    """Every plant at every dose, and every control."""
-    bubbles = ("bubbles.slate-narrowing", "bubbles.click-narrowing")
-    drifting = {
-        "study": {"steps": 36, "arms": ["random"]},
-        "world": {"users": 120, "items": 300, "topics": 8},
-        "people": {"drift": 0.1, "outside_utility": 1.0},
-    }
-    attribute = ("bias.attribute-use", "bias.attribute-quality")
-    probed = {"study": {"steps": 2, "arms": []}, "world": {"users": 100, "items": 180}}
-    quality = ("bias.quality-gap", "bias.quality-disparity", "bias.loop-quality-gap")
-    compared = {"study": {"steps": 10, "arms": ["random"]}, "world": {"users": 120, "items": 150}}
-    shift = ("manipulation.induced-shift", "manipulation.worse-by-own-taste")
-    natural = {
-        "study": {"steps": 30, "arms": ["none"]},
-        "world": {"users": 100, "items": 240, "topics": 8},
-        "people": {"drift": 0.06, "exposure_drift": 0.01, "outside_utility": 1.0},
-    }
-    privacy = ("privacy.membership-auc", "privacy.membership-tpr", "privacy.membership-score")
-    trained = {
-        "study": {"steps": 2, "worlds": 1, "arms": []},
-        "world": {"users": 100, "items": 180},
-    }
-    return (
-        *_plants(
-            "filter-bubble",
-            "BubbleFormer",
-            "beta",
-            {1.5: (), 2.0: (), 2.5: bubbles},
-            bubbles,
-            **drifting,
-        ),
-        Case(
-            "filter-bubble",
-            "DriftingUsersRandomRec",
-            "control",
-            bubbles,
-            "random",
-            {"seed": 1},
-            **drifting,
-        ),
-        *_plants(
-            "attribute-use",
-            "GenderDegrader",
-            "eps",
-            {0.05: (), 0.1: attribute[:1], 0.2: attribute},
-            attribute,
-            **probed,
-        ),
-        Case(
-            "attribute-use",
-            "UnequalBaseRates",
-            "control",
-            attribute,
-            "itemknn",
-            study=probed["study"],
-            world={**probed["world"], "unequal_base_rates": True},
-        ),
-        Case("attribute-use", "Random", "control", attribute, "random", **probed),
-        *_plants("quality-gap", "GenderDegrader", "eps", {0.5: (), 1.0: ()}, quality, **compared),
-        Case("quality-gap", "ItemKNN, equal groups", "control", quality, "itemknn", **compared),
-        Case(
-            "popularity-lift",
-            "ItemKNN, equal groups",
-            "control",
-            ("bias.popularity-lift-group",),
-            "itemknn",
-            study=probed["study"],
-            world={**probed["world"], "users": 120},
-        ),
-        *_plants(
-            "induced-shift",
-            "PreferenceShaper",
-            "lambda_",
-            {0.25: (), 0.5: shift[:1], 0.8: shift[:1]},
-            shift,
-            **natural,
-        ),
-        Case(
-            "induced-shift",
-            "Nobody recommends, other luck",
-            "control",
-            shift,
-            "none",
-            {"seed": 1},
-            **natural,
-        ),
-        *_plants(
-            "membership",
-            "Memoriser",
-            "q",
-            {0.1: (), 0.2: (), 0.3: privacy[:2]},
-            privacy,
-            **trained,
-        ),
-        Case("membership", "Random", "control", privacy, "random", **trained),
-    )
-
-
-def study_of(case: Case, seed: int) -> Study:
-    """The small study of one run."""
-    return Study.model_validate(
-        {
-            "study": {"name": "selftest", "seed": seed, "worlds": 10, **case.study},
-            "world": case.world,
-            "people": case.people,
-            "recommenders": [{"name": case.spec, "label": LABEL, "args": case.args}],
-            "audit": {"sensitivity_worlds": 0, "group": "gender"},
-        }
-    )
 
 
 def audit_once(case: Case, seed: int) -> dict[str, Outcome]:

@@ -22,14 +22,17 @@ from ...recommenders.randomness import child_seed, generator
 from ...simulation.study import AuditSection
 from ..evidence import Evidence
 from ..finding import Check, Family, Measurement, Table
-from ..resampling import cluster_bootstrap, tpr_at_fpr
-from .attacks import balanced_accuracy, clustered_auc, lira
+from ..resampling import cluster_bootstrap
+from .attacks import balanced_accuracy, clustered_auc, lira, mean_tpr
 
 MAX_USERS = 1000
 """People attacked; larger populations are sampled (all of them stay in training)."""
 
 MAX_CANDIDATES = 20
 """Interactions of one person that a coin decides about; at most half of what they did."""
+
+TARGETS = 2
+"""Models that are attacked; the shadows come on top."""
 
 MIN_USERS = 20
 MIN_PAIRS = 200
@@ -111,14 +114,9 @@ def blind_baseline(split: Split) -> tuple[tuple[str, float, float], ...]:
         "popularity of the item": fixed.popularity()[split.item],
         "length of the history": np.bincount(fixed.user, minlength=fixed.n_users)[split.user],
     }
-    models = len(split.member)
     found = []
     for name, guess in guesses.items():
-        auc, error, _ = clustered_auc(
-            np.tile(guess.astype(np.float64), models),
-            split.member.ravel(),
-            np.tile(split.user, models),
-        )
+        auc, error, _ = clustered_auc(guess.astype(np.float64), split.member, split.user)
         found.append((name, auc, error))
     return tuple(found)
 
@@ -182,8 +180,8 @@ class Membership:
         protocol = (
             "each person's interactions are dealt into a fixed history and candidates; each "
             "candidate is trained on if a coin says so; everybody is asked through the same code "
-            f"path with the fixed history; {settings.shadows} shadow models, every trained model "
-            "takes its turn as the one attacked"
+            f"path with the fixed history; {TARGETS} models are attacked with the help of "
+            f"{settings.shadows} shadow models trained in the same way"
         )
         strong = "LiRA with shared variance and shrunk shifts"
         source = (
@@ -237,7 +235,7 @@ class Membership:
                 access="BW",
                 formula=(
                     "share of members above the lowest threshold that accuses at most 1 % of "
-                    "non-members, minus .01; ties stay together"
+                    "non-members, mean of the attacked models, minus .01; ties stay together"
                 ),
                 source=source,
                 not_tested=not_tested,
@@ -268,11 +266,11 @@ class Membership:
         )
 
     def measure(self, evidence: Evidence) -> dict[str, Measurement]:
-        """Trains ``shadows + 1`` models on world 0's interactions and attacks each of them."""
+        """Trains ``shadows + 2`` models on world 0's interactions and attacks two of them."""
         run, seed = evidence.run, child_seed(evidence.seed, "membership")
         if "W" not in evidence.access:
             return {}
-        models = evidence.settings.shadows + 1
+        models = TARGETS + evidence.settings.shadows
         split = coin_split(run.history(0), models=models, seed=seed)
         ids = [check.id for check in self.checks(evidence.settings)]
         attacked = len(np.unique(split.user))
@@ -315,25 +313,29 @@ def attack(
     rng: np.random.Generator,
 ) -> dict[str, Measurement]:
     """The measurements of both attacks on (models, candidates) scores."""
-    models = len(scores)
-    member, who = split.member.ravel(), np.tile(split.user, models)
-    attacks = {"raw score": scores.ravel(), "LiRA": lira(scores, split.member).ravel()}
-    auc = {name: clustered_auc(score, member, who) for name, score in attacks.items()}
-    strong = attacks["LiRA"]
+    attacked, helping = slice(None, TARGETS), slice(TARGETS, None)
+    ratio = lira(scores[attacked], scores[helping], split.member[helping])
+    member = split.member[attacked]
+    # (attack scores, membership); the raw score needs no shadows, so every model may be attacked
+    attacks = {"raw score": (scores, split.member), "LiRA": (ratio, member)}
+    auc = {name: clustered_auc(*pair, split.user) for name, pair in attacks.items()}
     tpr, tpr_error, n = cluster_bootstrap(
-        lambda weights: tpr_at_fpr(strong, member, 0.01, weights), who, rng=rng, resamples=RESAMPLES
+        lambda weights: mean_tpr(ratio, member, 0.01, weights),
+        split.user,
+        rng=rng,
+        resamples=RESAMPLES,
     )
-    deep = int((~member).sum()) >= 1000  # a rate of one in a thousand needs a thousand
+    deep = int((~member).sum(axis=1).min()) >= 1000  # one in a thousand needs a thousand
     rows: list[tuple[str | float | int | None, ...]] = [
         (
             name,
             auc[name][0],
             auc[name][1],
-            tpr_at_fpr(score, member, 0.01),
-            tpr_at_fpr(score, member, 0.001) if deep else None,
-            balanced_accuracy(score > np.median(score), member),
+            mean_tpr(score, truth, 0.01),
+            mean_tpr(score, truth, 0.001) if deep else None,
+            balanced_accuracy(score > np.median(score, axis=1, keepdims=True), truth),
         )
-        for name, score in attacks.items()
+        for name, (score, truth) in attacks.items()
     ]
     rows += [(f"blind: {name}", value, error, None, None, None) for name, value, error in baseline]
     table = Table(
@@ -351,7 +353,7 @@ def attack(
     floor = max(baseline, key=lambda row: abs(row[1] - 0.5))
     notes = (
         f"attack scores read from {how}; {len(split.user)} candidate interactions of {n} people, "
-        f"{models} models",
+        f"{TARGETS} models attacked with {len(scores) - TARGETS} shadows",
     )
 
     def about(name: str) -> Measurement:
