@@ -64,8 +64,8 @@ class Accuracy:
             low, high = e.interval("ndcg@10")
             cells = [f"{e[name]:.4f}" for name in COLUMNS]
             cells[1] += f" ({low:.3f} to {high:.3f})"
-            name = Text(e.name, style="bold" if i < self.n_asked else "")
-            table.add_row(name, *cells, f"{e.fit_seconds:.1f} s")
+            asked = Text(e.name, style="bold" if i < self.n_asked else "")
+            table.add_row(asked, *cells, f"{e.fit_seconds:.1f} s")
         first = self.evaluations[0]
         how = (
             f"split {first.split}; {len(first.users)} people; full ranking; history "

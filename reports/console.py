@@ -163,11 +163,8 @@ class _Lines:
         self.said = now
         left = round((now - self.started) * (total - done) / done)
         share = 100 * done // max(total, 1)
-        print(
-            f"{self.label:<10}{share:3d} %  {what}  {left // 60}:{left % 60:02d} left",
-            file=sys.stderr,
-            flush=True,
-        )
+        when = f"  {left // 60}:{left % 60:02d} left" if share else ""  # before that it is a guess
+        print(f"{self.label:<10}{share:3d} %  {what}{when}", file=sys.stderr, flush=True)
 
 
 def _rich_progress() -> Progress:

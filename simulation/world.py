@@ -21,6 +21,7 @@ from .measures import SERIES, Measures
 from .people import affinity, user_model
 from .platform import Platform
 from .study import PeopleSection, WorldSection
+from .study_file import study_from
 
 if TYPE_CHECKING:
     from ..recommenders.guard import Guard
@@ -107,10 +108,8 @@ class World(mesa.Model):
         >>> World.synthetic(users=50, items=40, topics=4, seed=1)
         World(synthetic, 50 users, 40 items, 4 topics, seed 1)
         """
-        section = WorldSection.model_validate(
-            {"kind": "synthetic", "users": users, "items": items, "topics": topics, **more}
-        )
-        return cls(section, seed=seed)
+        raw = {"kind": "synthetic", "users": users, "items": items, "topics": topics, **more}
+        return cls(study_from({"world": raw}, source="World.synthetic").world, seed=seed)
 
     @classmethod
     def fit(
@@ -128,19 +127,17 @@ class World(mesa.Model):
             dataset: "ml-100k", "ml-1m", or a CSV or Parquet file.
             folder: where the files are, if not in the cache.
             columns: column map of a CSV or Parquet file.
-            users: people drawn from the data for each world; default at most 500.
+            users: people drawn from the data for each world; 300 when None.
             seed: everything random derives from it.
         """
-        section = WorldSection.model_validate(
-            {
-                "kind": "dataset",
-                "dataset": dataset,
-                "folder": folder,
-                "columns": dict(columns or {}),
-                "users": users or 500,
-            }
-        )
-        return cls(section, seed=seed)
+        raw = {
+            "kind": "dataset",
+            "dataset": dataset,
+            "folder": folder,
+            "columns": dict(columns or {}),
+            **({} if users is None else {"users": users}),
+        }
+        return cls(study_from({"world": raw}, source="World.fit").world, seed=seed)
 
     def __repr__(self) -> str:
         kind = self.section.dataset or "synthetic"
