@@ -164,7 +164,9 @@ def cards(result: AuditResult) -> list[Card]:
             forest=card_forest(f),
             described=described(f),
             facts=tuple(_facts(f)),
-            open=f.verdict in (Verdict.VIOLATION, Verdict.INCONCLUSIVE) or f.flips,
+            open=f.flips
+            or f.verdict is Verdict.VIOLATION
+            or (f.verdict is Verdict.INCONCLUSIVE and f.check.role == "gate"),
         )
         for f in by_weight(result.findings)
     ]
@@ -187,19 +189,22 @@ def _facts(f: Finding) -> Iterable[Fact]:
         yield Fact("Counted", words.units(check, f.n_units), f"independent unit: the {check.unit}")
         yield Fact(
             "Smallest detectable effect",
-            words.with_unit(words.number(f.mde, places), unit)
-            if f.mde is not None
-            else "not known",
+            "unknown" if f.mde is None else words.with_unit(words.number(f.mde, places), unit),
             "at 80 % power",
         )
         yield Fact(
             "p",
             f"raw {words.p_text(f.p_value)}",
-            f"family {words.p_text(f.p_family)} · gate {words.p_text(f.p_gate)}",
+            " · ".join(
+                f"{name} {words.p_text(p)}"
+                for name, p in (("family", f.p_family), ("gate", f.p_gate))
+                if p is not None
+            ),
         )
     if f.arm_values:
         values = " · ".join(f"{arm} {words.number(v, places)}" for arm, v in f.arm_values.items())
-        yield Fact("By arm", values, check.statistic)
+        by_arm = words.ARMS.keys() >= f.arm_values.keys()
+        yield Fact("By arm" if by_arm else "Values", values, check.statistic if by_arm else "")
     if f.floor is not None:
         yield Fact("Floor", words.number(f.floor, places), f.floor_label)
     if f.ruler:
@@ -223,7 +228,7 @@ def _facts(f: Finding) -> Iterable[Fact]:
             str(f.verdict_alone).lower(),
             "before the correction for many checks and the check of power",
         )
-    if f.because and f.effect is not None and f.verdict is Verdict.INCONCLUSIVE:
+    if f.because and f.effect is not None and f.verdict is not f.verdict_alone:
         yield Fact("Why this verdict", words.sentence(f.because), wide=True)
     for note in f.notes:
         yield Fact("Note", words.sentence(note), wide=True)

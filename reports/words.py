@@ -169,7 +169,15 @@ def decimals_for(finding: Finding) -> int:
     needed = -math.floor(math.log10(width / 3.54))
     # never so few that the threshold itself would be misprinted
     tau = len(f"{finding.check.tau:.4f}".rstrip("0").split(".")[1])
-    return min(4, max(needed, tau, 0))
+    decimals = max(tau, 0, min(needed, max(2, tau + 1)))
+    # nor so few that a bound beside the threshold would be printed as the threshold
+    while decimals < 6 and any(
+        bound not in (None, finding.check.tau) and f"{bound:.{decimals}f}" == limit
+        for limit in (f"{finding.check.tau:.{decimals}f}",)
+        for bound in (finding.low, finding.high)
+    ):
+        decimals += 1
+    return decimals
 
 
 def with_unit(text: str, unit: str) -> str:

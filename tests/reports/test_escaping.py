@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +129,20 @@ def test_the_page_policy_stops_a_script_that_would_slip_through(
 def test_own_script_runs_under_the_page_policy(make_result: Any, tmp_path: Path) -> None:
     shown = dom(render(make_result()), tmp_path)
     assert '<div id="filters"><label>' in shown
+
+
+@in_browser
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_never_scrolls_sideways(
+    make_result: Any, make_run: Any, tmp_path: Path, width: int
+) -> None:
+    result = make_result(("a-recommender-with-a-very-long-name.AndAClass", "ease"))
+    page = escape(render(result, make_run(result.targets)))
+    frame = (
+        f'<iframe id="f" style="width:{width}px;height:900px" srcdoc="{page}"></iframe><script>'
+        'const f = document.getElementById("f"); f.onload = () => { document.title = '
+        "f.contentDocument.documentElement.scrollWidth; };</script>"
+    )
+    shown = dom(f"<!DOCTYPE html><title></title>{frame}", tmp_path)
+    assert int(shown.split("<title>")[1].split("<")[0]) <= width

@@ -173,6 +173,35 @@ def test_five_recommenders_with_fourteen_findings_each_fit_the_size_budget(
     assert len(text.encode()) < 1_500_000
 
 
+def contrast(one: str, two: str) -> float:
+    """WCAG 2 contrast ratio of two #rgb or #rrggbb colours."""
+
+    def luminance(colour: str) -> float:
+        digits = colour.lstrip("#")
+        digits = "".join(2 * d for d in digits) if len(digits) == 3 else digits
+        channels = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+        linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return float(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
+
+    light, dark = sorted((luminance(one), luminance(two)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_text_and_lines_stand_out_from_what_is_behind_them(page: str, mode: str) -> None:
+    roots = re.findall(r":root\s*{([^}]*)}", page)
+    colours = dict(re.findall(r"--([\w-]+):\s*(#[0-9a-f]+)", roots[["light", "dark"].index(mode)]))
+    verdicts = ("violation", "inconclusive", "pass", "not-run")
+    pairs = [(text, back) for text in ("ink", "quiet", "link", *verdicts[:3])
+             for back in ("paper", "sheet", "tint")]  # fmt: skip
+    pairs += [(v, f"{v}-bg") for v in verdicts] + [("ink", "inconclusive-bg")]
+    pairs += [("link", "inconclusive-bg")]
+    for text, back in pairs:
+        assert contrast(colours[text], colours[back]) >= 4.5, (text, back)
+    for arm in ("target", "frozen", "random", "popularity", "none"):
+        assert contrast(colours[f"arm-{arm}"], colours["sheet"]) >= 3, arm
+
+
 def test_first_screen_says_what_was_audited_how_and_by_which_plan(
     result: Any, document: Document
 ) -> None:

@@ -37,11 +37,16 @@ def test_numbers_without_known_precision_keep_three_digits(value: float | None, 
 
 
 @pytest.mark.parametrize(
-    ("half", "decimals"), [(0.07, 2), (0.021, 3), (0.004, 3), (1.4, 2), (0.00001, 4), (0.0, 2)]
+    ("half", "decimals"), [(0.07, 2), (0.021, 3), (0.004, 3), (1.4, 2), (0.00001, 3), (0.0, 2)]
 )
 def test_decimals_follow_the_width_of_the_interval(result: Any, half: float, decimals: int) -> None:
     found = replace(result.findings[0], effect=0.5, low=0.5 - half, high=0.5 + half)
     assert words.decimals_for(found) == decimals
+
+
+def test_a_bound_beside_the_threshold_is_not_printed_as_the_threshold(result: Any) -> None:
+    found = replace(result.findings[0], effect=0.2, low=0.15, high=0.2537)
+    assert words.number(found.high, words.decimals_for(found)) == "0.254"
 
 
 def test_p_values_are_never_zero() -> None:
