@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -328,3 +328,78 @@ def test_objects_are_given_labels_and_factories() -> None:
         assert callable(factory().recommend), label
     with pytest.raises(UserError, match="is not a recommender"):
         registry.name_objects([3])
+
+
+# -- installed distributions, written by hand ---------------------------------------------------
+
+
+@pytest.fixture
+def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Puts a distribution with entry points and one module on the path."""
+
+    def put(name: str, points: dict[str, str], source: str = "") -> None:
+        site = tmp_path / name
+        info = site / f"{name}-1.0.dist-info"
+        info.mkdir(parents=True)
+        info.joinpath("METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nSummary: of {name}\n"
+        )
+        lines = [f"{point} = {target}" for point, target in points.items()]
+        text = "\n".join(["[loopaudit.recommenders]", *lines, ""])
+        info.joinpath("entry_points.txt").write_text(text)
+        (site / f"{name}_module.py").write_text(source)
+        monkeypatch.syspath_prepend(str(site))
+
+    return put
+
+
+GOOD = """
+import numpy as np
+from loopaudit.recommenders.border import Slates
+class Mine:
+    name = "mine"
+    def recommend(self, requests):
+        return Slates(np.zeros((len(requests), 1), np.int32))
+"""
+
+
+def test_a_broken_plugin_is_listed_with_its_error_and_breaks_no_other(
+    distribution: Callable[..., None],
+) -> None:
+    distribution("alpha", {"sound": "alpha_module:Mine"}, GOOD)
+    distribution("beta", {"broken": "beta_module:Mine"}, "import not_there_xyz\n" + GOOD)
+    distribution("gamma", {"raises": "gamma_module:Mine"}, GOOD + "\n1 / 0\n")
+    distribution("delta", {"absent": "delta_module:Yours", "odd": "delta_module"}, GOOD)
+    listed = {e.name: e for e in registry.entries() if e.origin != "built-in"}
+    assert listed["sound"] == registry.Entry("sound", "alpha 1.0", "alpha_module:Mine", "of alpha")
+    assert "not_there_xyz" in str(listed["broken"].error)
+    assert "has no 'Yours'" in str(listed["absent"].error)
+    assert "module:attr" in str(listed["odd"].error)
+    assert registry.create("sound").name == "mine"
+    assert registry.resolve("sound").origin == "alpha 1.0"
+    for name, owner in [("broken", "beta"), ("raises", "gamma"), ("absent", "delta")]:
+        said = message(name)
+        assert f"{name!r} from distribution {owner} 1.0" in said
+    said = message("raises")
+    assert "ZeroDivisionError" in said
+    assert "gamma_module.py" in said
+    assert "Did you mean sound" in message("sond")
+
+
+def test_a_plugin_with_a_builtin_name_does_not_hide_the_builtin(
+    distribution: Callable[..., None],
+) -> None:
+    distribution("alpha", {"ease": "alpha_module:Mine"}, GOOD)
+    assert registry.create("ease").name == "ease"
+    (theirs,) = [e for e in registry.entries() if e.origin == "alpha 1.0"]
+    assert "hidden by the built-in 'ease'; write alpha_module:Mine" in str(theirs.error)
+
+
+def test_two_installed_distributions_with_one_name_are_both_named(
+    distribution: Callable[..., None],
+) -> None:
+    distribution("alpha", {"mine": "alpha_module:Mine"}, GOOD)
+    distribution("beta", {"mine": "beta_module:Mine"}, GOOD)
+    said = message("mine")
+    assert "alpha 1.0 and beta 1.0" in said
+    assert "alpha_module:Mine or beta_module:Mine" in said
