@@ -19,6 +19,7 @@ from .trajectories import late_means
 
 if TYPE_CHECKING:
     from ..audit.result import AuditResult
+    from ..audit.selftest_result import SelfTestRow as SelfTestRecord
     from ..simulation.run import Run
 
 _RANK = {Verdict.VIOLATION: 0, Verdict.INCONCLUSIVE: 1, Verdict.PASS: 2, Verdict.NOT_RUN: 3}
@@ -327,6 +328,7 @@ class SelfTestRow:
     marks: tuple[float, float, float]
     limit: float
     met: str
+    null: str
 
 
 def selftest_rows(result: AuditResult) -> list[SelfTestRow]:
@@ -355,9 +357,18 @@ def selftest_rows(result: AuditResult) -> list[SelfTestRow]:
                 marks=(axis.at(row.low), axis.at(row.share), axis.at(row.high)),
                 limit=axis.at(required),
                 met=f"{verb}: {wanted}" if verb else "no requirement at this dose",
+                null=_null(row),
             )
         )
     return rows
+
+
+def _null(row: SelfTestRecord) -> str:
+    """How often "no effect at all" was rejected where there was none: the calibration."""
+    if row.calibrated is None:
+        return "not asked"
+    said = "compatible with 5 %" if row.calibrated else "more often than 5 %"
+    return f"{row.rejected} of {row.runs}: {said}"
 
 
 @dataclass(frozen=True)

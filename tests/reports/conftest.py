@@ -199,7 +199,7 @@ SELFTEST = SelfTestResult(
         _count("filter-bubble", "bubbles.slate-narrowing", "BubbleFormer", dose=1.6, kind="planted",
                runs=20, fired=20, mean_effect=0.62, parameter="beta", documented=True),
         _count("filter-bubble", "bubbles.slate-narrowing", "DriftingUsersRandomRec", dose=0.0,
-               kind="control", runs=200, fired=9, mean_effect=0.01),
+               kind="control", runs=200, fired=9, mean_effect=0.01, rejected=11),
         _count("attribute-use", "bias.attribute-use", "GenderDegrader", dose=0.1, kind="planted",
                runs=20, fired=20, mean_effect=0.09, parameter="eps", documented=True),
         _count("membership", "privacy.membership", "Random", dose=0.0, kind="control", runs=40,
