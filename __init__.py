@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -69,7 +70,7 @@ def simulate(
 ) -> Run:
     """Let simulated people live with a recommender, and otherwise, in several worlds.
 
-    The checks of the audit are declared and hashed into ``out/plan.json`` before the first step.
+    The checks of the audit are declared and hashed before the first step, into ``out/plan.json``.
 
     Args:
         world: where people live, from ``World.synthetic`` or ``World.fit``; or a whole ``Study``,
@@ -116,12 +117,13 @@ def simulate(
             source="la.simulate",
         )
     check_study(study, factories)
-    folder = None if out is None else Path(out)
-    if folder is not None:
-        from .audit.plan import declare_in
+    from .audit.plan import Plan, declare_in
 
-        declare_in(folder, study)
-    return live(study, out=folder, workers=workers, progress=progress, factories=factories)
+    folder = None if out is None else Path(out)
+    plan = Plan.declare(study) if folder is None else declare_in(folder, study)
+    run = live(study, out=folder, workers=workers, progress=progress, factories=factories)
+    run.declared = plan
+    return run
 
 
 def audit(
@@ -194,4 +196,6 @@ class _Room(ModuleType):
 
 
 _audit_verb = audit
-import_module(".audit", __name__).__class__ = _Room  # rebinds `audit` here to the room
+_room = import_module(".audit", __name__)  # rebinds `audit` here to the room
+_room.__class__ = _Room
+_room.__signature__ = signature(_audit_verb)  # type: ignore[attr-defined]

@@ -66,8 +66,8 @@ def audit_run(
         run: the finished simulation.
         settings: how strict; the study's own when None.
         auditors: who asks; those the settings name when None.
-        plan: what was declared before; the run directory's plan.json when None. Departures from
-            it are listed; without one, so is that nothing was declared before the run.
+        plan: what was declared before; when None, the run's own or its directory's plan.json.
+            Departures are listed; without any plan, that one was declared only after the run.
         selftest: stands in the result, and makes the ruler; the shipped one when None.
         progress: told before each auditor starts, and at the end.
 
@@ -272,7 +272,9 @@ class _Unanswered:
 
 
 def _plan_of(run: Run) -> Plan | None:
-    """The plan that was declared in the run's directory."""
+    """The plan that was declared before the run was lived, or in its directory."""
+    if isinstance(run.declared, Plan):
+        return run.declared
     if run.path is None or not (run.path / FILE_NAME).exists():
         return None
     return Plan.load(run.path / FILE_NAME)

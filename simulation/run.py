@@ -38,6 +38,8 @@ class Run:
     Attributes:
         study: what was asked for, every default written out.
         path: the run directory, or None when the run lives in memory.
+        declared: the audit's plan, when it was declared in this process before the run was lived;
+            a run directory holds its own.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Run:
     ) -> None:
         self.study = study
         self.path = path
+        self.declared: object | None = None
         self._store = store
         self._factories = dict(factories or {})
         self._prefix = prefix

@@ -54,6 +54,7 @@ class FakeRun:
     kinds: tuple[str, ...] = ("target", "random", "none")
     sensitivity: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
+    declared: object | None = None
     counts: dict[str, int] = field(default_factory=dict)
     scores: str = "none"
     broken: bool = False
@@ -316,6 +317,12 @@ def test_the_plan_of_the_run_directory_is_taken(tmp_path: Path) -> None:
     toy = Toy(narrows(0.3), CHECK)
     Plan.declare(FakeRun().study, [toy]).save(tmp_path / "plan.json")
     assert audit(toy, run=FakeRun(path=tmp_path)).plan.deviations == ()
+
+
+def test_the_plan_declared_before_a_run_in_memory_is_taken() -> None:
+    toy = Toy(narrows(0.3), CHECK)
+    plan = Plan.declare(FakeRun().study, [toy])
+    assert audit(toy, run=FakeRun(declared=plan)).plan.deviations == ()
 
 
 def test_planned_but_not_measured_is_a_departure() -> None:
