@@ -135,11 +135,10 @@ class Guard:
         n = len(requests)
         self.faults.requests += n
         answer = Answer(n, requests.k)
-        capabilities = self.capabilities
         # a policy that draws its slates must draw them itself; its scores are not its behaviour
-        by_score = self.can_score and not capabilities.stochastic
+        by_score = self.can_score and not self.capabilities.stochastic
         serve = self._by_score if by_score else self._by_list
-        size = max(1, capabilities.max_batch or n)
+        size = self._batch(n)
         for cut in blocks(n, self.n_items) if by_score else [np.arange(n)]:
             for at in range(0, len(cut), size):
                 rows = cut[at : at + size]
@@ -293,7 +292,7 @@ class Guard:
         if not self.can_score:
             return None
         answer = Answer(n, 1)
-        size = max(1, self.capabilities.max_batch or n)
+        size = self._batch(n)
         parts = []
         for at in range(0, n, size):
             rows = np.arange(at, min(at + size, n))
@@ -336,8 +335,14 @@ class Guard:
     def _attribute(self, name: str) -> Any:
         try:
             return getattr(self.recommender, name, None)
-        except Exception:  # a property that raises
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # a property that raises
             return None
+
+    def _batch(self, n: int) -> int:
+        largest = self.capabilities.max_batch
+        return largest if isinstance(largest, int) and 0 < largest < n else max(1, n)
 
     def _answer_of(
         self, call: Callable[[], object], rows: NDArray[np.int64], answer: Answer

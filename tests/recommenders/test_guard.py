@@ -516,11 +516,18 @@ def test_properties_that_raise_do_not_matter() -> None:
 
         @property
         def capabilities(self) -> Capabilities:
-            raise RuntimeError
+            raise SystemExit
 
     g = guard(Nasty(crash))
     assert g.name == "Nasty"
     assert g.capabilities == Capabilities()
+
+
+def test_capabilities_of_the_wrong_type_do_not_matter() -> None:
+    model = Answers(lambda r: Slates(np.tile(np.arange(3, dtype=np.int32), (len(r), 1))))
+    for batch in ("5", -1, 0, 2.5, True):
+        model.capabilities = Capabilities(max_batch=batch)  # type: ignore[arg-type,attr-defined]
+        assert guard(model).recommend(ask([], [0])).items.tolist() == [[0, 1, 2], [1, 2, -1]]
 
 
 def test_faults_survive_json_and_add_up() -> None:
