@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from . import page, words
+from . import page, tables, words
 from .cards import general_cards, method_cards
 from .figures import DASHES, trajectory_svg
 from .trajectories import ARM_ORDER, Band, Trajectory, trajectories
@@ -38,7 +38,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        slug=page.slug, sentence=words.sentence, anchor=page.anchor, cells=page.table_cells
+        slug=page.slug, sentence=words.sentence, anchor=page.anchor, cells=tables.table_cells
     )
     environment.globals.update(words=words)
     return environment
@@ -82,10 +82,10 @@ def render(result: AuditResult, run: Run | None = None) -> str:
             tally=words.tally_text(result.findings),
             over_time=_over_time(result, run),
             legend=_legend(run, result.targets),
-            matrix=page.matrix(result, run) if len(result.targets) > 1 else [],
-            selftest=page.selftest_rows(result),
-            faults=page.fault_rows(result),
-            realism=bool(realism := page.realism_rows(result)),
+            matrix=tables.matrix(result, run) if len(result.targets) > 1 else [],
+            selftest=tables.selftest_rows(result),
+            faults=tables.fault_rows(result),
+            realism=bool(realism := tables.realism_rows(result)),
             realism_table=[tuple(row.values()) for row in realism],
             methods=method_cards(result),
             general=general_cards(result),
