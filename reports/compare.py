@@ -128,7 +128,8 @@ class Comparison:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
         for name in ("change", "finding", "verdict", "effect", "difference (bounds)"):
             table.add_column(name, overflow="fold")
-        for c in self.changes:
+        listed = [c for c in self.changes if c.status != "unchanged"]
+        for c in listed:
             verdict = (
                 c.after if c.before == c.after else f"{c.before or 'none'} → {c.after or 'none'}"
             )
@@ -141,7 +142,8 @@ class Comparison:
                 Text(c.note or _bounds(c.difference, c.low, c.high)),
             )
         parts: list[RenderableType] = [Text(note) for note in self.notes]
-        parts.append(table)
+        if listed:
+            parts.append(table)
         if self.outcomes:
             got = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
             for name in ("recommender", "what people got", "difference (95 % interval)", ""):

@@ -219,7 +219,7 @@ def claim(finding: Finding) -> str:
     head = f"{check.statistic}: {with_unit(number(finding.effect, places), check.unit_label)}"
     sure, limit = f"with {level(check)} confidence", f"the threshold of {threshold(check)}"
     if finding.low is None or finding.high is None:
-        return sentence(f"{head}. How sure we can be is not known")
+        return sentence(finding.because or f"{head}; how sure we can be is not known")
     low, high = number(finding.low, places), number(finding.high, places)
     if finding.verdict is Verdict.VIOLATION:
         return sentence(f"{head}; {sure} at least {low}, above {limit}")

@@ -86,7 +86,8 @@ def test_an_open_question_says_why_it_is_open(result: Any) -> None:
         found, verdict_alone=Verdict.INCONCLUSIVE, effect=0.1, low=0.0, high=0.2, mde=0.4
     )
     assert "too small to notice" in words.claim(small)
-    assert "not known" in words.claim(replace(small, low=None, high=None))
+    blind = replace(small, low=None, high=None, because="all users showed the same effect")
+    assert words.claim(blind) == "All users showed the same effect."
 
 
 def test_opinion_counts_only_checks_that_decide(result: Any) -> None:
