@@ -64,6 +64,7 @@ def simulate(
     arms: Sequence[str] = ("random", "popularity", "frozen", "none"),
     steps: int = 40,
     worlds: int = 10,
+    settings: AuditSection | None = None,
     out: str | Path | None = None,
     workers: int = 0,
     progress: ProgressSink | None = None,
@@ -74,13 +75,14 @@ def simulate(
 
     Args:
         world: where people live, from ``World.synthetic`` or ``World.fit``; or a whole ``Study``,
-            which then says everything that the arguments from ``recommender`` to ``worlds`` say.
+            which then says everything that the arguments from ``recommender`` to ``settings`` say.
         recommender: one or several of: a name (``"multvae"``, ``"my_pkg:Mine"``,
             ``"mine.py:Mine"``), a ``RecommenderSection`` with arguments, a class, or a function
             ``f(history, k)`` that returns item indices.
         arms: what the same people live with otherwise.
         steps: length of the loop.
         worlds: independent worlds, the unit of inference.
+        settings: how strict the coming audit will be: thresholds, families, plug-in auditors.
         out: run directory; an unfinished one is resumed. None keeps everything in memory.
         workers: processes, 0 for one a core; one when ``out`` is None or for classes and
             functions that only this process knows.
@@ -113,6 +115,7 @@ def simulate(
                 "world": world.section.model_dump(mode="json"),
                 "people": world.people_section.model_dump(mode="json"),
                 "recommenders": entries,
+                "audit": {} if settings is None else settings.model_dump(mode="json"),
             },
             source="la.simulate",
         )
@@ -169,7 +172,7 @@ def audit(
         else:
             world = World.fit(data, folder=folder)
         named = str(subject) if isinstance(subject, Path) else subject
-        run = simulate(world, named, out=out, workers=workers, progress=progress)
+        run = simulate(world, named, settings=settings, out=out, workers=workers, progress=progress)
     result = audit_run(run, settings=settings, progress=progress)
     return Report(result, run)
 

@@ -22,7 +22,7 @@ class Trending:
         self.ranked = np.argsort(-recent.popularity(), kind="stable").astype(np.int32)
 
     def recommend(self, requests):
-        return Slates(np.tile(self.ranked, (len(requests), 1)))
+        return Slates(np.tile(self.ranked[: requests.k], (len(requests), 1)))
 
 
 # %% [markdown]
