@@ -47,6 +47,7 @@ class Cohort(mesa.Agent):
             satiation=world.satiation[users],
             topics=world.topics,
             quality=world.quality,
+            scale=world.taste_scale,
             items=items,
             users=users,
             step=world.t,

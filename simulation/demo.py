@@ -12,7 +12,9 @@ def demo_study() -> Study:
         world=WorldSection(users=200, items=300, topics=10),
         recommenders=(
             RecommenderSection(name="ease", args={"reg": 50.0}),
-            RecommenderSection(name="multvae", args={"hidden_size": 64, "latent_size": 32, "epochs": 15}),
+            RecommenderSection(
+                name="multvae", args={"hidden_size": 64, "latent_size": 32, "epochs": 15}
+            ),
             RecommenderSection(name="sasrec", args={"embedding_size": 32, "epochs": 8}),
         ),
         audit=AuditSection(sensitivity_worlds=3, shadows=4),

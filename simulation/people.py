@@ -12,9 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..recommenders.datasets.synthetic import TASTE_SCALE
 from ..recommenders.randomness import gumbel
 from .study import PeopleSection
+
+SEARCH_SKILL = 0.5
+"""How much of an item's match a person can tell before it is in front of them, 0 to 1.
+
+With 1, people left alone would find what they like as well as an all-knowing recommender, and
+every real recommender would leave nearly everybody worse off.
+"""
 
 OUTSIDE = -1
 """The "item" of the outside option: leaving the slate without choosing."""
@@ -84,6 +90,7 @@ def choose(
     satiation: NDArray[np.float32],
     topics: NDArray[np.float32],
     quality: NDArray[np.float32],
+    scale: float,
     items: NDArray[np.int32],
     users: NDArray[np.int32],
     step: int,
@@ -98,15 +105,16 @@ def choose(
     different slates stay coupled.
 
     Args:
-        items: (n, k) slate, -1 for empty; users: (n,) indices; ordered: False switches position
-            bias off (people who browse by themselves see no ranking).
+        scale: utility of a perfect match, in logits.
+        items: (n, k) slate, -1 for empty; users: (n,) indices.
+        ordered: False switches position bias off (people who browse by themselves see no ranking).
 
     Returns:
         (n,) chosen position, or -1 for the outside option.
     """
     match = affinity(taste, topics, items)
     tired = affinity(satiation, topics, items)
-    utility = TASTE_SCALE * match.astype(np.float64) + quality[np.maximum(items, 0)]
+    utility = scale * match.astype(np.float64) + quality[np.maximum(items, 0)]
     utility -= model.satiation * tired
     if ordered:
         utility -= model.position_bias * np.log1p(np.arange(items.shape[1]))

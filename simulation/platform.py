@@ -12,18 +12,11 @@ from ..recommenders.border import Requests, Slates
 from ..recommenders.interactions import Interactions, Ragged
 from ..recommenders.randomness import child_seed, generator
 from .arms import Arm
+from .people import SEARCH_SKILL
 
 if TYPE_CHECKING:
     from ..recommenders.guard import Guard
     from .world import World
-
-
-SEARCH_SKILL = 0.5
-"""How much of an item's match a person can tell before it is in front of them, 0 to 1.
-
-With 1, people left alone would find what they like as well as an all-knowing recommender, and
-every real recommender would leave nearly everybody worse off.
-"""
 
 
 class HistoryBuffer:

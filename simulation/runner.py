@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..recommenders.errors import UserError
 from .arms import arms_of
-from .fit import realism
 from .live import live_world, variants
 from .run import SCHEMA_VERSION, Factories, Run
 from .store import DiskStore, Lock, MemoryStore
@@ -93,6 +92,8 @@ def simulate(
         else:
             _in_processes(study, out, n, counter)
         if study.world.kind == "dataset" and not store.exists("realism.json"):
+            from .realism import realism
+
             rows = realism(study.world, study.people, seed=study.study.seed)
             store.put_json("realism.json", [vars(row) for row in rows])
         _finish(study, store, factories or {})

@@ -13,7 +13,7 @@ from mesa.datacollection import DataCollector
 from numpy.typing import NDArray
 
 from ..recommenders.border import NOTHING
-from ..recommenders.datasets.synthetic import TASTE_SCALE, Market, market
+from ..recommenders.datasets.synthetic import Market, market
 from ..recommenders.randomness import child_seed, stream, uniform
 from .arms import Arm
 from .cohort import Cohort
@@ -76,7 +76,7 @@ class World(mesa.Model):
         self.quality = np.zeros(len(self.catalog), np.float32) if quality is None else quality
         self.awareness = start.awareness
         self.activity = start.activity
-        self.taste_scale = TASTE_SCALE
+        self.taste_scale = start.taste_scale
         self.user_model = user_model(self.people_section)
         self.initial_taste = start.taste
         self.taste = start.taste.copy()

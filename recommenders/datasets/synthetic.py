@@ -35,6 +35,7 @@ class Market:
         activity: (users,) float32 probability to be active in a step.
         awareness: (items,) float32 log of how well known an item is without a recommender.
         log: what people consumed before the loop; steps are negative.
+        taste_scale: utility of a perfect match between a taste and an item, in logits.
     """
 
     catalog: Catalog
@@ -43,6 +44,7 @@ class Market:
     activity: NDArray[np.float32]
     awareness: NDArray[np.float32]
     log: Interactions
+    taste_scale: float = TASTE_SCALE
 
 
 def market(
