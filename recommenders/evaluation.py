@@ -266,8 +266,10 @@ def ranking_metrics(
     n_wanted = wanted.lengths.astype(np.float64)  # (n,)
     if (n_wanted == 0).any():
         raise UserError("recall and NDCG are undefined for people with nothing to foresee")
+    short = max(*ks, items.shape[1]) - items.shape[1]
+    items = np.pad(items, ((0, 0), (0, short)), constant_values=NOTHING)
     hit = wanted.contains(items, n_items)  # (n, longest)
-    rank = np.arange(1, items.shape[1] + 1)
+    rank = np.arange(1, max(items.shape[1], *ks) + 1)
     gain = 1.0 / np.log2(rank + 1.0)  # (longest,)
     ideal = np.concatenate([[0.0], np.cumsum(gain)])  # (longest + 1,), by number of hits
     metrics: dict[str, NDArray[np.float64]] = {}

@@ -104,7 +104,7 @@ def _unit_rows(x: sp.csr_matrix) -> sp.csr_matrix:
 def _bm25(x: sp.csr_matrix) -> sp.csr_matrix:
     """BM25 weights of a binary (items, users) matrix: items are documents, users are terms."""
     n_items, n_users = x.shape
-    rarity = np.log(n_items) - np.log1p(np.bincount(x.indices, minlength=n_users))  # (users,)
+    rarity = np.log1p(n_items) - np.log1p(np.bincount(x.indices, minlength=n_users))  # (users,)
     length = np.asarray(x.sum(axis=1)).ravel()  # (items,)
     relative = (1.0 - _B) + _B * length / max(1e-12, float(length.mean()))
     item = np.repeat(np.arange(n_items), np.diff(x.indptr))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from loopaudit.recommenders.errors import UserError
 from loopaudit.simulation.fit import (
     awareness_of,
