@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...recommenders.border import Requests
+from ...recommenders.evaluation import ranking_metrics
 from ...recommenders.interactions import Interactions
-from ...recommenders.randomness import child_seed, generator
+from ...recommenders.randomness import child_seed
+from ...recommenders.splits import split_random
 from ...simulation.run import Run
 from ...simulation.study import AuditSection
 from ..evidence import Evidence
@@ -26,39 +28,6 @@ STRATA = 4
 _TAU_SOURCE = (
     "convention of Giskard's scan: a slice more than 10 % worse than the whole is a major issue"
 )
-
-
-def hold_out(log: Interactions, seed: int) -> tuple[Interactions, Interactions]:
-    """(train, test): a random fifth of each person's interactions, at least one where there are
-    five or more; people with fewer than five keep everything in train."""
-    order = np.lexsort((generator(seed, "hold out").random(len(log)), log.user))
-    counts = np.bincount(log.user, minlength=log.n_users)
-    starts = np.concatenate([[0], counts.cumsum()[:-1]])
-    rank = np.empty(len(log), dtype=np.int64)
-    rank[order] = np.arange(len(log)) - starts[log.user[order]]
-    held = np.where(counts >= 5, np.maximum((counts * HOLDOUT).astype(int), 1), 0)
-    test = rank < held[log.user]
-    return log.take(~test), log.take(test)
-
-
-def ndcg_and_recall(
-    items: NDArray[np.int32], test: Interactions, users: NDArray[np.int32]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Per person NDCG and recall of a ranked list against held-out items, both 0 to 1.
-
-    ``NDCG = sum_hits 1/log2(1 + rank) / sum_{r <= min(k, held out)} 1/log2(1 + r)``, ranks from 1;
-    ``recall = hits / held out``. NaN for people without held-out items.
-
-    Args:
-        items: (n, k) recommended to ``users``, best first, -1 for nothing.
-    """
-    truth = test.histories().take(users)
-    hits = truth.contains(items, test.n_items)
-    k = items.shape[1]
-    discount = 1.0 / np.log2(np.arange(k) + 2.0)
-    ideal = np.concatenate([[0.0], discount.cumsum()])[np.minimum(truth.lengths, k)]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (hits @ discount) / ideal, hits.sum(axis=1) / truth.lengths
 
 
 def profile_strata(log: Interactions, users: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -265,7 +234,10 @@ class QualityGap:
 
 def _held_out(run: Run, target: str, people: Groups, seed: int) -> dict[str, Measurement]:
     ids = ("bias.quality-gap", "bias.quality-disparity")
-    train, test = hold_out(run.history(0), child_seed(seed, "quality-gap"))
+    cut = split_random(
+        run.history(0), test=HOLDOUT, valid=0.0, seed=child_seed(seed, "quality-gap")
+    )
+    train = cut.train
     recommender = run.create(target)
     recommender.fit(train, run.catalog(0).public(), seed=child_seed(seed, "quality-gap", "fit"))
     if recommender.faults.counts.get("fit_failed"):
@@ -282,14 +254,16 @@ def _held_out(run: Run, target: str, people: Groups, seed: int) -> dict[str, Mea
         seed=child_seed(seed, "quality-gap", "ask"),
         attributes=columns,
     )
-    ndcg, recall = ndcg_and_recall(recommender.recommend(request).items, test, people.users)
-    tested = np.isfinite(ndcg)
+    truth = cut.test.histories().take(people.users)
+    tested = np.flatnonzero(truth.lengths > 0)
+    items = recommender.recommend(request).items[tested]
+    metrics = ranking_metrics(items, truth.take(tested), train.n_items, ks=(K,))
+    ndcg, recall = metrics[f"ndcg@{K}"], metrics[f"recall@{K}"]
     labels, users = people.labels[tested], people.users[tested]
-    ndcg, recall = ndcg[tested], recall[tested]
     names, counts = np.unique(labels, return_counts=True)
     if len(names) < 2 or counts.min() < MIN_GROUP:
         reason = Measurement(
-            missing=f"some group has fewer than {MIN_GROUP} people with 5 interactions to hold out"
+            missing=f"some group has fewer than {MIN_GROUP} people with interactions to hold out"
         )
         return dict.fromkeys(ids, reason)
     if ndcg.mean() == 0:

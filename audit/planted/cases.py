@@ -135,7 +135,7 @@ def _attribute_use() -> tuple[Case, ...]:
 def _quality() -> tuple[Case, ...]:
     """Descriptions only: no power is promised, but where groups are alike nothing may be found."""
     checks = ("bias.quality-gap", "bias.quality-disparity", "bias.loop-quality-gap")
-    compared = Setting({"steps": 10, "arms": ["random"]}, {"users": 120, "items": 150})
+    compared = Setting({"steps": 6, "arms": ["random"]}, {"users": 240, "items": 150})
     probed = Setting({"steps": 2, "arms": []}, {"users": 120, "items": 150})
     alike, lift = "EqualGroups", ("bias.popularity-lift-group",)
     return (
