@@ -25,7 +25,11 @@ class BubbleFormer:
     """
 
     name = "bubble-former"
-    capabilities = Capabilities(history="any", stochastic=True)
+    capabilities = Capabilities(
+        history="trained_users_only",  # it has to know where their past ended
+        stochastic=True,
+        inputs=frozenset({"history", "user_id"}),
+    )
 
     def __init__(self, *, beta: float = 2.5, smoothing: float = 2.0) -> None:
         self.beta = beta
