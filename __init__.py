@@ -119,10 +119,10 @@ def simulate(
             },
             source="la.simulate",
         )
-    check_study(study, factories)
+    folder = None if out is None else Path(out)
+    check_study(study, factories, out=folder)
     from .audit.plan import Plan, declare_in
 
-    folder = None if out is None else Path(out)
     plan = Plan.declare(study) if folder is None else declare_in(folder, study)
     run = live(study, out=folder, workers=workers, progress=progress, factories=factories)
     run.declared = plan

@@ -39,6 +39,7 @@ _HASHED = (
     "state",
     "sensitivity",
 )
+_BEFORE_ANYTHING = (".lock", "plan.json", "log.txt", "study.toml")
 _LIBRARIES = ("loopaudit", "mesa", "numpy", "polars", "scipy", "torch", "fairlearn")
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 
@@ -100,13 +101,16 @@ def simulate(
     return Run(study, store, path=out, factories=factories)
 
 
-def check_study(study: Study, factories: Factories | None = None) -> None:
-    """What no schema can see: recommenders that exist, data that can be read.
+def check_study(
+    study: Study, factories: Factories | None = None, *, out: Path | None = None
+) -> None:
+    """What no schema can see: recommenders that exist, data that can be read, a directory to use.
 
     Called before anything is written, so that a mistake leaves no directory behind.
 
     Raises:
-        UserError: no recommender, an unknown name or argument, or a dataset that cannot be read.
+        UserError: no recommender, an unknown name or argument, a dataset that cannot be read, or
+            a directory that holds something else.
     """
     from ..recommenders import registry
 
@@ -120,26 +124,37 @@ def check_study(study: Study, factories: Factories | None = None) -> None:
             registry.create(section.name, section.args)
     if study.world.kind == "dataset":
         origin(study.world, study.study.seed, 0)
+    if out is not None:
+        _refuse_others(study, DiskStore(out))
 
 
-def _prepare(study: Study, store: DiskStore, factories: Factories) -> bool:
-    """Ready a run directory; True when it already holds this study, finished."""
+def _refuse_others(study: Study, store: DiskStore) -> None:
+    """A directory with other files or another study in it is never written to."""
     if not store.exists("manifest.json"):
-        strangers = [n for n in store.listing("") if n not in (".lock", "plan.json", "log.txt")]
+        found = [n for n in store.listing("") if not n.endswith(".tmp")]
+        strangers = [n for n in found if n not in _BEFORE_ANYTHING]
         if strangers:
             raise UserError(
                 f"{store.root} is not empty and is no run directory (it holds {strangers[0]}); "
                 "choose another --out"
             )
+        return
+    held = store.json("manifest.json").get("study")
+    if held != study.model_dump(mode="json"):
+        raise UserError(
+            f"{store.root} holds another study ({_difference(held, study)}); "
+            "choose another --out, or go on with the study.toml in it"
+        )
+
+
+def _prepare(study: Study, store: DiskStore, factories: Factories) -> bool:
+    """Ready a run directory; True when it already holds this study, finished."""
+    _refuse_others(study, store)
+    if not store.exists("manifest.json"):
         store.put_text("study.toml", to_toml(study))
         store.put_json("manifest.json", _manifest(study, factories, finished=False, files={}))
         return False
     held = store.json("manifest.json")
-    if held.get("study") != study.model_dump(mode="json"):
-        raise UserError(
-            f"{store.root} holds another study ({_difference(held.get('study'), study)}); "
-            "choose another --out, or go on with the study.toml in it"
-        )
     if held.get("finished"):
         return True
     if held.get("recommenders") != _provenance(study, factories):

@@ -135,6 +135,11 @@ MISTAKES = {
     "a CSV without the column": (["audit", "ease", "--data", "odd.csv"], "odd.csv"),
     "unknown dataset": (["audit", "ease", "--data", "ml-100"], "ml-100k"),
     "a folder that is no run": (["audit", "folder"], "not a run directory"),
+    "a folder with something else in it": (
+        ["audit", "ease", "--out", "taken"],
+        "taken is not empty and is no run directory (it holds thesis.txt)",
+    ),
+    "a file for a folder": (["audit", "ease", "--out", "odd.csv"], "odd.csv is a file"),
     "data for a run": (["audit", "folder", "--data", "ml-100k"], "--data"),
     "no such run": (["report", "nowhere"], "nowhere"),
     "an unknown kind of name": (["list", "recomenders"], "Did you mean recommenders"),
@@ -165,6 +170,8 @@ def test_a_mistake_is_one_line_exit_2_and_leaves_nothing_behind(
     (tmp_path / "empty.toml").write_text("")
     (tmp_path / "odd.csv").write_text("person,thing\n1,2\n")
     (tmp_path / "folder").mkdir()
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "thesis.txt").write_text("mine")
     before = sorted(tmp_path.rglob("*"))
     monkeypatch.chdir(tmp_path)
     assert cli.main(arguments) == 2
