@@ -164,7 +164,14 @@ class _Work:
         """One auditor on one target: its measurements, and what it measured undeclared."""
         own = [self.checks[name] for name in self.plan.auditors.get(auditor.name, ())]
         seed = child_seed(self.run.study.study.seed, "audit", auditor.name)
-        evidence = Evidence(self.run, target, self.settings, letters, seed)
+        evidence = Evidence(
+            self.run,
+            target,
+            self.settings,
+            letters,
+            seed,
+            progress=lambda doing: self.say(f"{auditor.name}: {target}, {doing}"),
+        )
         told = _Unanswered.of(self.run.faults(target))
         self.say(f"{auditor.name}: {target}")
         reasons: dict[str, str] = {}
@@ -199,12 +206,16 @@ class _Work:
         own: list[Check],
         found: list[tuple[Check, Measurement, str]],
     ) -> None:
-        """The same measurement of loop checks under another user model."""
+        """The same measurement under another user model, of checks that are about the loop: others
+        probe a recommender that these people have not met yet."""
         ran = {check.id for check, seen, _ in found if seen.missing is None}
         again = [
             check
             for check in own
-            if check.unit == "world" and check.id in ran and evidence.missing(check) is None
+            if check.unit == "world"
+            and check.needs_arms
+            and check.id in ran
+            and evidence.missing(check) is None
         ]
         if not again:
             return

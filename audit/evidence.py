@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ class Evidence:
         settings: how strict, and which groups to compare.
         access: letters of what the target offers, see :data:`ACCESS`.
         seed: the only source of randomness an auditor may use; the same for every target.
+        progress: told in a few words what a slow auditor is doing; see :meth:`say`.
     """
 
     run: Run
@@ -38,6 +40,12 @@ class Evidence:
     settings: AuditSection
     access: frozenset[str]
     seed: int = 0
+    progress: Callable[[str], None] | None = None
+
+    def say(self, what: str) -> None:
+        """Tell whoever waits: "shadow model 3 of 8"."""
+        if self.progress is not None:
+            self.progress(what)
 
     def arm(self, kind: str) -> str | None:
         """Name of the arm that plays a part for this target, or None when it was not run.

@@ -111,15 +111,15 @@ class SelfTestRow:
     def calibrated(self) -> bool | None:
         """Whether a control's rejections of "no effect" are compatible with at most 5 %.
 
-        True unless the lower one-sided 95 % bound of their share lies above .05; None for planted
-        harms, and when they were not counted.
+        True unless the lower one-sided 99 % bound of their share lies above .05 (99, because a
+        table holds a dozen controls); None for planted harms, and when they were not counted.
         """
         from scipy.special import betaincinv
 
         if self.kind != "control" or self.rejected is None:
             return None
         n, k = self.runs, self.rejected
-        return k == 0 or float(betaincinv(k, n - k + 1, 0.05)) <= 0.05
+        return k == 0 or float(betaincinv(k, n - k + 1, 0.01)) <= 0.05
 
     @property
     def shown(self) -> bool | None:

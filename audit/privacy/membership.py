@@ -290,6 +290,7 @@ class Membership:
         scores = np.empty(split.member.shape)
         how = ""
         for model in range(models):
+            evidence.say(f"model {model + 1} of {models}")
             guard = run.create(evidence.target)
             guard.fit(
                 split.training(model),
