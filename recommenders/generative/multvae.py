@@ -64,7 +64,7 @@ class MultVAE:
         weight_decay: decoupled L2 decay, times the learning rate of the step.
         batch_size: people per step.
         epochs: passes over the people when fitting.
-        update_epochs: passes when updating, warm-started, from a quarter of the learning rate.
+        update_epochs: passes when updating, warm-started, from half the learning rate.
         seed: mixed into the seed of ``fit`` and ``update``, for A/A tests.
     """
 
@@ -83,7 +83,7 @@ class MultVAE:
         weight_decay: float = 0.7,
         batch_size: int = 64,
         epochs: int = 30,
-        update_epochs: int = 3,
+        update_epochs: int = 5,
         seed: int = 0,
     ) -> None:
         self.hidden_size = hidden_size
@@ -123,7 +123,7 @@ class MultVAE:
     def update(self, log: Interactions, *, since: int, seed: int = 0) -> None:
         """Trains on for a few epochs over the whole log, at the full KL weight."""
         luck = seeded(seed, "multvae", "update", self.seed, len(log))
-        self._train(log, self.update_epochs, self.learning_rate / 4, 0.0, luck, None)
+        self._train(log, self.update_epochs, self.learning_rate / 2, 0.0, luck, None)
 
     def _train(
         self,

@@ -33,15 +33,9 @@ def test_popularity_on_split_e_is_where_tie_orders_put_it(split_e):
 
     class Reversed:
         name = "popularity, ties reversed"
-
-        def __init__(self):
-            from loopaudit.recommenders.border import Capabilities
-
-            self.capabilities = Capabilities(history="none")
+        capabilities = Capabilities(history="none")
 
         def recommend(self, requests):
-            from loopaudit.recommenders.border import Slates
-
             counts = split_e.train.popularity().astype(np.float32)
             last_first = len(counts) - 1 - top_k(counts[None, ::-1], requests.k)
             return Slates(np.tile(last_first.astype(np.int32), (len(requests), 1)))
