@@ -1,13 +1,17 @@
 """The self-test counts what it says, the same in any number of processes."""
 
+from pathlib import Path
+
 import pytest
 
 from loopaudit.audit.auditor import AUDITORS, named_auditor
 from loopaudit.audit.planted.cases import cases, study_of
 from loopaudit.audit.selftest import how_often, run_selftest
+from loopaudit.audit.selftest_page import page
 from loopaudit.audit.selftest_result import SelfTestResult
 from loopaudit.simulation.study import AuditSection
 
+DOCS = Path(__file__).parents[2] / "docs"
 CHECKS = {
     check.id: (name, check)
     for name in AUDITORS
@@ -79,3 +83,20 @@ def test_the_short_self_test_shows_power_and_few_false_alarms():
     gates = [row for row in result.rows if CHECKS[row.check_id][1].role == "gate"]
     assert all(row.shown for row in gates if row.documented or row.kind == "control")
     assert all(row.calibrated for row in gates if row.kind == "control")
+
+
+def test_the_page_holds_every_row_and_how_to_make_it_again():
+    some = chosen(auditor="membership", kind="control")
+    result = run_selftest(runs=2, workers=1, chosen=some)
+    text = page(result)
+    assert text.count("\n| privacy.") == len(result.rows)
+    assert "| Random (control) | 0 of 2 |" in text
+    assert "loopaudit selftest --out audit/selftest.json" in text
+
+
+def test_the_committed_page_is_the_committed_table():
+    result, file = SelfTestResult.shipped(), DOCS / "selftest.md"
+    if result is None or not file.exists():
+        pytest.skip("no full self-test is committed yet")
+    assert file.read_text("utf-8") == page(result)
+    assert not result.quick
