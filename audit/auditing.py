@@ -42,7 +42,7 @@ Progress = Callable[[int, int, str], None]
 """Called as ``progress(done, total, what)``: ``what`` is the auditor at work."""
 
 UNANSWERED = ("raised", "timed_out", "not_slates", "wrong_shape", "not_finite", "switched_off")
-"""Faults that leave a person without an answer; the others are repaired."""
+"""Kinds of fault that can leave a person without an answer; the others are always repaired."""
 
 WORTH_A_NOTE, TOO_MANY = 0.01, 0.5
 """Shares of unanswered requests: from the first on findings say so, beyond the second there is
@@ -273,7 +273,7 @@ class _Unanswered:
     def of(cls, faults: Mapping[str, Any]) -> _Unanswered:
         requests = int(faults.get("requests", 0))
         lost = {kind: int(faults.get("counts", {}).get(kind, 0)) for kind in UNANSWERED}
-        n = min(sum(lost.values()), requests)
+        n = int(faults.get("unanswered", 0))
         worst = max(lost, key=lambda kind: lost[kind]).replace("_", " ")
         text = (
             f"the recommender left {n:,} of {requests:,} requests unanswered (mostly: {worst}), "

@@ -46,6 +46,7 @@ class Faults:
         requests: how many were asked in all.
         counts: requests affected (calls, for "fit_failed") by kind; see :data:`KINDS`.
         examples: at most 5 texts of at most 200 characters; hostile until escaped.
+        unanswered: requests whose people were shown nothing because the call failed.
         strikes: crashed or hung calls in a row, up to now.
         off: whether the recommender has been switched off.
     """
@@ -53,6 +54,7 @@ class Faults:
     requests: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     examples: list[str] = field(default_factory=list)
+    unanswered: int = 0
     strikes: int = 0
     off: bool = False
 
@@ -69,6 +71,7 @@ class Faults:
     def merge(self, other: Faults) -> None:
         """Add another tally to this one (worlds of the same arm)."""
         self.requests += other.requests
+        self.unanswered += other.unanswered
         for kind, rows in other.counts.items():
             self.counts[kind] = self.counts.get(kind, 0) + rows
         new = [text for text in other.examples if text not in self.examples]
@@ -82,6 +85,7 @@ class Faults:
             "requests": self.requests,
             "counts": dict(sorted(self.counts.items())),
             "examples": list(self.examples),
+            "unanswered": self.unanswered,
             "strikes": self.strikes,
             "off": self.off,
         }
@@ -93,6 +97,7 @@ class Faults:
             requests=int(data["requests"]),  # type: ignore[call-overload]
             counts={str(k): int(v) for k, v in data["counts"].items()},  # type: ignore[attr-defined]
             examples=[str(text) for text in data["examples"]],  # type: ignore[attr-defined]
+            unanswered=int(data.get("unanswered", 0)),  # type: ignore[call-overload]
             strikes=int(data.get("strikes", 0)),  # type: ignore[call-overload]
             off=bool(data.get("off", False)),
         )

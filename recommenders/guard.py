@@ -145,6 +145,7 @@ class Guard:
                 part = requests.take(rows)
                 serve(part, rows, answer)
         self._count_short(requests, answer)
+        self.faults.unanswered += int((answer.failed & (answer.items < 0).all(axis=1)).sum())
         return answer.slates()
 
     def _by_score(self, part: Requests, rows: NDArray[np.int64], answer: Answer) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from loopaudit.audit.auditing import audit_run
+from loopaudit.audit.auditing import UNANSWERED, audit_run
 from loopaudit.audit.evidence import Evidence
 from loopaudit.audit.finding import Check, Measurement, Table, Verdict
 from loopaudit.audit.plan import Plan
@@ -56,6 +56,7 @@ class FakeRun:
     path: Path | None = None
     declared: object | None = None
     counts: dict[str, int] = field(default_factory=dict)
+    unanswered: int = 0
     scores: str = "none"
     broken: bool = False
     manifest: dict[str, Any] = field(default_factory=dict)
@@ -82,7 +83,8 @@ class FakeRun:
         )
 
     def faults(self, arm: str) -> dict[str, Any]:
-        return {"requests": 1000, "counts": self.counts, "examples": []}
+        held = {"counts": self.counts, "unanswered": self.unanswered}
+        return {"requests": 1000, "examples": [], **held}
 
     def series(self, arm: str, world: int) -> pl.DataFrame:
         return pl.DataFrame({"retrained": [False, True, True]})
@@ -206,10 +208,12 @@ def test_a_recommender_that_cannot_be_made_again_is_judged_by_its_log() -> None:
 
 
 def test_people_who_were_shown_nothing_are_no_evidence_of_a_pass() -> None:
-    some = audit(Toy(narrows(0.0)), run=FakeRun(counts={"raised": 30, "duplicate": 900}))
+    few = FakeRun(counts={"raised": 30, "duplicate": 900}, unanswered=30)
+    some = audit(Toy(narrows(0.0)), run=few)
     assert some.findings[0].verdict is Verdict.PASS
     assert "30 of 1,000 requests unanswered (mostly: raised)" in some.findings[0].notes[0]
-    most = audit(Toy(narrows(0.0)), run=FakeRun(counts={"timed_out": 3, "switched_off": 800}))
+    hung = FakeRun(counts={"timed_out": 3, "switched_off": 800}, unanswered=803)
+    most = audit(Toy(narrows(0.0)), run=hung)
     assert most.findings[0].verdict is Verdict.NOT_RUN
     assert "nothing left to judge" in most.findings[0].because
     assert most.exit_code() == 4

@@ -537,11 +537,13 @@ def test_faults_survive_json_and_add_up() -> None:
     b.add("raised", 1, "two")
     b.add("short", 4)
     b.strikes, b.off = 3, True
+    a.unanswered, b.unanswered = 2, 1
     a.merge(Faults.from_dict(b.to_dict()))
     assert a.to_dict() == {
         "requests": 7,
         "counts": {"raised": 3, "short": 4},
         "examples": ["raised: one", "raised: two", f"short: {KINDS['short']}"],
+        "unanswered": 3,
         "strikes": 3,
         "off": True,
     }
@@ -603,3 +605,13 @@ def test_scores_and_the_list_they_imply_give_the_same_slates(
     by_score = guard(ScoresOnly(lambda r: scores)).recommend(requests)
     by_list = guard(Answers(lambda r: Slates(order[:, : r.k]))).recommend(requests)
     np.testing.assert_array_equal(by_score.items, by_list.items)
+
+
+def test_only_people_who_were_shown_nothing_count_as_unanswered() -> None:
+    wide = guard(Answers(lambda r: Slates(np.tile(np.arange(9, dtype=np.int32), (len(r), 1)))))
+    wide.recommend(ask([], [0]))
+    assert wide.faults.counts["wrong_shape"] == 2  # noted and cut, yet both were served
+    assert wide.faults.unanswered == 0
+    crashed = guard(Answers(lambda r: 1 / 0))  # type: ignore[arg-type,return-value]
+    crashed.recommend(ask([], [0]))
+    assert crashed.faults.unanswered == 2
