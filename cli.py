@@ -364,6 +364,38 @@ def evaluate(
     return console.finish(0, found.said, shown=found, evaluations=found.to_json())
 
 
+@app.command("study")
+def study_(
+    name: Annotated[str, typer.Argument(metavar="[NAME]", show_default=False)] = "",
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes, seconds a study.")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Everything random derives from it.")] = 7,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where to write.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a parameter.")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Run a published result again; exit 1 if a figure is outside its tolerance.
+
+    Without a name: which studies there are.
+    """
+    from .reports.studies import Listed, reproduce
+
+    console = Console("study", as_json=as_json, quiet=quiet)
+    if not name:
+        every = Listed()
+        return console.finish(0, every.said, shown=every, studies=every.rows)
+    with console.progress("study") as bar:
+        shown, folder = reproduce(
+            name, quick=quick, seed=seed, settings=overrides or (), out=out, progress=bar
+        )
+    console.told("report", str(folder / "study.html"))
+    return console.finish(shown.exit_code, shown.said, shown=shown, study=shown.result.to_json())
+
+
 @app.command()
 def doctor(as_json: Json = False, quiet: Quiet = False) -> int:
     """Show versions, device, plug-ins that fail to load."""

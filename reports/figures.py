@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from ..simulation.studies.study import Curves
+
 # placeholder -> CSS variable of static/report.css
 _COLOURS = {
     "#010101": "var(--ink)",
@@ -140,6 +142,49 @@ def _contrast(axes: Axes, trajectory: Trajectory) -> None:
         0.0, 1.05, f"difference from {trajectory.against}", transform=axes.transAxes,
         va="bottom", fontsize=7.5, color=_QUIET,
     )  # fmt: skip
+
+
+def curves_svg(curves: Curves, *, name: str) -> Markup:
+    """Lines over a common axis, told apart by dash as well as by colour.
+
+    Args:
+        curves: what to draw.
+        name: prefix of every identifier in the SVG; must be unique in the page.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    dashes = [*DASHES.values(), (3, 1), (8, 2, 1, 2, 1, 2), (2, 4)]
+    colours = [*_ARM_COLOUR.values(), _INK, _QUIET, _ARM_COLOUR["target"]]
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
+        figure = Figure(figsize=(4.1, 2.9))
+        axes = figure.subplots()
+        for index, (label, values) in enumerate(curves.lines.items()):
+            axes.plot(
+                curves.x,
+                values,
+                color=colours[index],
+                dashes=dashes[index] or (None, None),
+                linewidth=1.6,
+                label=label,
+            )
+        if curves.log_y:
+            axes.set_yscale("log")
+            axes.minorticks_off()
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        else:
+            axes.yaxis.set_major_locator(_locator(5))
+        axes.margins(x=0.01, y=0.08)
+        axes.set_xlabel(curves.x_label, labelpad=2)
+        axes.set_ylabel(curves.y_label, labelpad=3)
+        if len(curves.lines) > 1:
+            figure.legend(
+                loc="lower center", ncols=min(len(curves.lines), 3), frameon=False, fontsize=7.5,
+                handlelength=3.2, columnspacing=1.2,
+            )  # fmt: skip
+        rows = -(-len(curves.lines) // 3) if len(curves.lines) > 1 else 0
+        figure.subplots_adjust(left=0.16, right=0.985, top=0.97, bottom=0.15 + 0.065 * rows)
+        return to_svg(figure, name=name, title=curves.title, description=curves.description)
 
 
 def _shade(axes: Axes, x: Any, low: Any, high: Any, colour: str, alpha: float) -> None:
