@@ -54,13 +54,14 @@ def test_no_event_in_300_follows_the_rule_of_three() -> None:
 
 
 def test_bca_by_scipy() -> None:
-    x = np.random.default_rng(2).exponential(1, 60)
-    ours = bca(x, rng=np.random.default_rng(3), resamples=9000)
+    x = np.random.default_rng(2).lognormal(0, 1, 25)  # skewed, so that each correction matters
+    ours = bca(x, rng=np.random.default_rng(3), resamples=20_000)
     theirs = stats.bootstrap(
-        (x,), np.mean, confidence_level=0.9, n_resamples=9000, rng=np.random.default_rng(4)
+        (x,), np.mean, confidence_level=0.9, n_resamples=20_000, rng=np.random.default_rng(4)
     ).confidence_interval
-    assert ours.low == pytest.approx(theirs.low, abs=0.015)
-    assert ours.high == pytest.approx(theirs.high, abs=0.02)
+    width = theirs.high - theirs.low
+    assert ours.low == pytest.approx(theirs.low, abs=0.015 * width)
+    assert ours.high == pytest.approx(theirs.high, abs=0.03 * width)
 
 
 def test_bca_takes_any_smooth_statistic() -> None:
@@ -182,7 +183,7 @@ effects = st.lists(st.floats(-10, 10), min_size=3, max_size=20).filter(lambda x:
 
 
 @given(effects, st.floats(0.01, 100), st.floats(-1, 1))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_another_unit_of_measurement_changes_nothing_but_the_unit(
     x: list[float], scale: float, tau: float
 ) -> None:
@@ -200,7 +201,7 @@ def test_another_unit_of_measurement_changes_nothing_but_the_unit(
 
 
 @given(effects, st.randoms())
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_the_order_of_the_worlds_does_not_matter(x: list[float], random) -> None:
     shuffled = list(x)
     random.shuffle(shuffled)
@@ -210,7 +211,7 @@ def test_the_order_of_the_worlds_does_not_matter(x: list[float], random) -> None
 
 
 @given(effects, st.integers(2, 6))
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_more_worlds_like_these_tighten_the_bounds_and_the_detectable_effect(
     x: list[float], times: int
 ) -> None:

@@ -13,15 +13,18 @@ from statsmodels.stats.multitest import multipletests
 
 from loopaudit.audit.multiplicity import benjamini_hochberg, holm
 
-p_lists = st.lists(st.floats(0, 1) | st.sampled_from([0.01, 0.05]), min_size=1, max_size=30)
+p_lists = st.lists(
+    st.floats(0, 1, allow_subnormal=False) | st.sampled_from([0.01, 0.05]), min_size=1, max_size=30
+)
 
 
 @given(p_lists)
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_benjamini_hochberg_agrees_with_statsmodels_and_scipy(p: list[float]) -> None:
     values = np.array(p)
-    assert_allclose(benjamini_hochberg(values), multipletests(values, method="fdr_bh")[1])
-    assert_allclose(benjamini_hochberg(values), false_discovery_control(values))
+    ours = benjamini_hochberg(values)
+    assert_allclose(ours, multipletests(values, method="fdr_bh")[1], atol=1e-300)
+    assert_allclose(ours, false_discovery_control(values), atol=1e-300)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 20, 40])
@@ -31,12 +34,13 @@ def test_holm_agrees_with_statsmodels(n: int) -> None:
 
 
 @given(p_lists, st.randoms())
+@settings(deadline=None)
 def test_the_order_of_the_checks_does_not_matter(p: list[float], random) -> None:
     order = list(range(len(p)))
     random.shuffle(order)
     values = np.array(p)
     for method in (benjamini_hochberg, holm):
-        assert_allclose(method(values[order]), method(values)[order])
+        assert_allclose(method(values[order]), method(values)[order], atol=1e-300)
 
 
 def naive(p: NDArray[np.float64], q: float) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_equal
 from scipy import stats
 
-from loopaudit.audit.permutation import gap_grid, large_groups, largest_gap, max_t
+from loopaudit.audit.estimates import Estimate
+from loopaudit.audit.permutation import _Design, gap_grid, large_groups, largest_gap, max_t
 
 LABELS = np.repeat(["a", "b", "c"], [120, 60, 30])
 
@@ -54,6 +55,30 @@ def test_at_the_threshold_the_gap_is_called_larger_in_five_percent() -> None:
     assert covered / 160 >= 0.92
 
 
+def test_p_is_at_most_alpha_where_the_lower_bound_is_above_tau() -> None:
+    x = np.random.default_rng(48).normal(size=210) + 0.8 * (LABELS == "b")
+
+    def at(tau: float) -> Estimate:
+        data = large_groups(x, LABELS)
+        return largest_gap(data, rng=np.random.default_rng(1), tau=tau, permutations=999)
+
+    low = at(0.0).low
+    assert low > 0
+    for gap in (-1e-6, 1e-6):  # the permutations are the same, so both change at one point
+        assert (at(low + gap).p_value <= 0.05) == (gap < 0)
+
+
+def test_labels_are_shuffled_within_their_strata() -> None:
+    rng = np.random.default_rng(49)
+    strata = rng.integers(0, 4, 210)
+    design = _Design(large_groups(rng.normal(size=210), LABELS, strata))
+    code = design.shuffled(rng)
+    assert (code != design.code).any()
+    for stratum in range(4):
+        here = strata == stratum
+        assert_equal(np.bincount(code[here]), np.bincount(design.code[here]))
+
+
 def test_groups_that_differ_only_through_their_strata_show_no_gap_within_them() -> None:
     """Active people have better lists, and one group is more active: nothing else differs."""
     rng = np.random.default_rng(43)
@@ -82,14 +107,14 @@ def test_a_gap_within_strata_is_the_least_squares_one() -> None:
 
 
 def test_small_groups_and_unknown_people_are_left_out_and_named() -> None:
-    labels = np.array(["a"] * 30 + ["b"] * 25 + ["c"] * 19 + [""] * 5)
-    x = np.ones(79)
+    labels = np.array(["a"] * 30 + ["b"] * 25 + ["c"] * 19 + [""] * 5 + ["d"] * 20)
+    x = np.ones(99)
     x[0] = np.nan
     found = large_groups(x, labels)
-    assert found.groups == ("a", "b")
+    assert found.groups == ("a", "b", "d")
     assert found.suppressed == ("c",)
     assert found.excluded == 6
-    assert len(found.values) == 54
+    assert len(found.values) == 74
     with pytest.raises(ValueError, match="two groups"):
         largest_gap(large_groups(x[:30], labels[:30]), rng=np.random.default_rng(0))
 

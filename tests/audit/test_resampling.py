@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
@@ -19,6 +19,7 @@ from loopaudit.audit.resampling import (
 
 
 @given(st.integers(0, 10_000), st.booleans())
+@settings(deadline=None)
 def test_auc_and_tpr_agree_with_scikit_learn(seed: int, ties: bool) -> None:
     rng = np.random.default_rng(seed)
     members = np.arange(60) < 25

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
@@ -61,6 +61,7 @@ def test_unequal_numbers_of_lists_are_refused() -> None:
 
 
 @given(st.permutations(range(8)), st.permutations(range(8)), st.integers(0, 7))
+@settings(deadline=None)
 def test_similarities_stay_between_zero_and_one(a: list[int], b: list[int], shift: int) -> None:
     first, second = np.array([a]), np.array([b]) + shift
     for similarity in ALL:
