@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import mesa
 import numpy as np
 from numpy.typing import NDArray
 
+from .columns import Columns
 from .people import UserModel, change_satiation, change_taste, choose
-
-if TYPE_CHECKING:
-    from .world import World
 
 
 class Cohort(mesa.Agent):
     """People ``first .. last - 1`` of a world, lived as arrays.
 
     The arrays are views into the world's columns; a cohort only ever writes its own rows, so any
-    number of cohorts, in any order, gives the same world.
+    number of cohorts, in any order, gives the same now.
     """
 
-    def __init__(self, model: World, first: int, last: int) -> None:
+    def __init__(self, model: mesa.Model, columns: Columns, first: int, last: int) -> None:
         super().__init__(model)
-        self.world = model
+        self.columns = columns
         self.rows = slice(first, last)
 
     def mine(self, users: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -40,18 +36,18 @@ class Cohort(mesa.Agent):
         ordered: bool,
     ) -> NDArray[np.int64]:
         """Chosen positions in this cohort's part of the batch, -1 for none; see people.choose."""
-        world = self.world
+        now = self.columns
         return choose(
             people,
-            taste=world.taste[users],
-            satiation=world.satiation[users],
-            topics=world.topics,
-            quality=world.quality,
-            scale=world.taste_scale,
+            taste=now.taste[users],
+            satiation=now.satiation[users],
+            topics=now.topics,
+            quality=now.quality,
+            scale=now.taste_scale,
             items=items,
             users=users,
-            step=world.t,
-            key=world.luck,
+            step=now.t,
+            key=now.luck,
             ordered=ordered,
         )
 
@@ -69,13 +65,13 @@ class Cohort(mesa.Agent):
             items: (n, k) what they were shown, -1 for empty.
             clicked: (n,) what they consumed, -1 for nothing.
         """
-        world = self.world
-        topics = world.topics
+        now = self.columns
+        topics = now.topics
         consumed = np.where(clicked[:, None] >= 0, topics[np.maximum(clicked, 0)], np.float32(0))
         slots = np.maximum((items >= 0).sum(axis=1, keepdims=True), 1)
         shown = np.where(items[..., None] >= 0, topics[np.maximum(items, 0)], np.float32(0))
         mean_shown = (shown.sum(axis=1) / slots).astype(np.float32)  # (n, topics)
-        world.taste[users] = change_taste(people, world.taste[users], consumed, mean_shown)
-        everyone = np.zeros_like(world.satiation[self.rows])
+        now.taste[users] = change_taste(people, now.taste[users], consumed, mean_shown)
+        everyone = np.zeros_like(now.satiation[self.rows])
         everyone[users - self.rows.start] = consumed
-        world.satiation[self.rows] = change_satiation(people, world.satiation[self.rows], everyone)
+        now.satiation[self.rows] = change_satiation(people, now.satiation[self.rows], everyone)

@@ -102,14 +102,14 @@ class ArmRun:
         self.tick(0, f"{self.arm.name}: learning")
         world = self._start()
         steps = self.study.study.steps
-        self.tick(world.t, self.arm.name)
-        while world.t < steps:
+        self.tick(world.columns.t, self.arm.name)
+        while world.columns.t < steps:
             world.step()
             self._record(world)
             self.tick(1, self.arm.name)
-            if world.t % PART_STEPS == 0 or world.t == steps:
+            if world.columns.t % PART_STEPS == 0 or world.columns.t == steps:
                 self._write_part(world)
-                if world.t < steps:
+                if world.columns.t < steps:
                     self._save(world)
         series = pl.DataFrame(self.series).with_columns(pl.col("step").cast(pl.Int32))
         self.store.put_frame(f"{self.prefix}series/{self.place}.parquet", series)
@@ -161,7 +161,11 @@ class ArmRun:
         if studied and key not in self.fits and self.store.exists(name):
             self.fits[key] = self.store.arrays(name)
         if key not in self.fits:
-            guard.fit(world.past, world.catalog.public(), seed=fit_seed(world.seed))
+            guard.fit(
+                world.columns.past,
+                world.columns.catalog.public(),
+                seed=fit_seed(world.columns.seed),
+            )
             self.fits[key] = guard.state()
             if self.fits[key] is None:
                 self.saveable = False
@@ -169,15 +173,24 @@ class ArmRun:
         state = self.fits[key]
         if state is None:  # cannot be saved: every arm fits for itself
             self.saveable = False
-            guard.fit(world.past, world.catalog.public(), seed=fit_seed(world.seed))
+            guard.fit(
+                world.columns.past,
+                world.columns.catalog.public(),
+                seed=fit_seed(world.columns.seed),
+            )
             return
         if studied and self.prefix == "" and not self.store.exists(name):
             self.store.put_arrays(name, state)
         faults = guard.faults
-        fresh = guarded(section, world.catalog, factories=self.factories)
+        fresh = guarded(section, world.columns.catalog, factories=self.factories)
         fresh.load_state({key: value.copy() for key, value in state.items()})
         fresh.faults = faults
         world.platform.recommender = fresh
+
+    @staticmethod
+    def _first_fit(world: World, guard: Guard) -> None:
+        start = world.columns
+        guard.fit(start.past, start.catalog.public(), seed=fit_seed(start.seed))
 
     # -- what is recorded --------------------------------------------------------------------
 
@@ -186,7 +199,7 @@ class ArmRun:
         assert shown is not None
         self.shown.append(shown)
         now = world.measures.current
-        self.series["step"].append(world.t - 1)
+        self.series["step"].append(world.columns.t - 1)
         for name in SERIES:
             self.series[name].append(now[name])
 
@@ -230,7 +243,7 @@ class ArmRun:
         return f"{self.prefix}events/{self.place}/part-{number:05d}.parquet"
 
     def _write_part(self, world: World) -> None:
-        number = (world.t - 1) // PART_STEPS
+        number = (world.columns.t - 1) // PART_STEPS
         self.store.put_frame(self._part(number), self._frame(number * PART_STEPS))
         self.shown = []
 
@@ -251,9 +264,9 @@ class ArmRun:
         platform, measures = world.platform, world.measures
         empty = np.empty(0, np.int64)
         held: Arrays = {
-            "t": np.array(world.t),
-            "taste": world.taste,
-            "satiation": world.satiation,
+            "t": np.array(world.columns.t),
+            "taste": world.columns.taste,
+            "satiation": world.columns.satiation,
             "clicks_user": np.concatenate([empty, *platform.clicks_user]),
             "clicks_item": np.concatenate([empty, *platform.clicks_item]),
             "clicks_step": np.concatenate([empty, *platform.clicks_step]),
@@ -269,9 +282,9 @@ class ArmRun:
 
     def _restore(self, world: World, held: Arrays) -> None:
         platform, measures = world.platform, world.measures
-        world.t = int(held["t"])
-        world.taste[:] = held["taste"]
-        world.satiation[:] = held["satiation"]
+        world.columns.t = int(held["t"])
+        world.columns.taste[:] = held["taste"]
+        world.columns.satiation[:] = held["satiation"]
         step = held["clicks_step"]
         for t in np.unique(step):
             now = step == t
@@ -291,4 +304,4 @@ class ArmRun:
                 {key[6:]: value for key, value in held.items() if key.startswith("model/")}
             )
             guard.faults = Faults.from_dict(json.loads(held["faults"].tobytes()))
-        self._remove_parts(world.t // PART_STEPS)
+        self._remove_parts(world.columns.t // PART_STEPS)

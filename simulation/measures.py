@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from .world import World
+from .columns import Columns
 
 SERIES = {
     "slate_entropy": "topic entropy of the slates, mean over active people (bits)",
@@ -56,17 +53,17 @@ def _mean(values: NDArray[np.floating]) -> float:
 class Measures:
     """Running tallies of one world under one arm."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
-        n_users, n_items = len(world.taste), len(world.catalog)
+    def __init__(self, columns: Columns) -> None:
+        self.columns = columns
+        n_users, n_items = len(columns.taste), len(columns.catalog)
         self.current: dict[str, float] = dict.fromkeys(SERIES, float("nan"))
         self.exposure = np.zeros(n_items, np.int64)
-        counts = world.past.popularity()
+        counts = columns.past.popularity()
         rank = np.argsort(np.argsort(counts, kind="stable"), kind="stable")
         self.percentile = (rank / max(n_items - 1, 1)).astype(np.float32)
-        self.recent = np.zeros((n_users, world.topics.shape[1]), np.float32)
-        np.add.at(self.recent, world.past.user, world.topics[world.past.item])
-        length = np.bincount(world.past.user, minlength=n_users)
+        self.recent = np.zeros((n_users, columns.topics.shape[1]), np.float32)
+        np.add.at(self.recent, columns.past.user, columns.topics[columns.past.item])
+        length = np.bincount(columns.past.user, minlength=n_users)
         self.recent *= (5.0 / np.maximum(length, 1)).astype(np.float32)[:, None]
         self.clicks = np.zeros(n_users, np.int32)
         self.slots = np.zeros(n_users, np.int64)
@@ -88,14 +85,16 @@ class Measures:
             users: (n,) active; items: (n, k) shown; position, clicked: (n,) or -1;
             match: (n, k) affinity of each shown item.
         """
-        world, now = self.world, self.current
+        columns, now = self.columns, self.current
         shown = items >= 0
         took = clicked >= 0
-        topics = world.topics
+        topics = columns.topics
         slate_mass = np.where(shown[..., None], topics[np.maximum(items, 0)], 0).sum(axis=1)
         self.exposure += np.bincount(items[shown], minlength=len(self.exposure))
         chosen_match = match[np.arange(len(users)), np.maximum(position, 0)]
-        initial = np.einsum("nt,nt->n", topics[np.maximum(clicked, 0)], world.initial_taste[users])
+        initial = np.einsum(
+            "nt,nt->n", topics[np.maximum(clicked, 0)], columns.initial_taste[users]
+        )
         self.slots[users] += shown.sum(axis=1)
         self.slate_match[users] += np.where(shown, match, 0).sum(axis=1)
         self.clicks[users] += took
@@ -109,27 +108,27 @@ class Measures:
         now["click_utility"] = _mean(chosen_match[took])
         now["popularity"] = _mean(self.percentile[items[shown]])
 
-    def after_change(self) -> None:
+    def after_change(self, *, retrained: bool) -> None:
         """Measures of the state after people changed and the platform learnt."""
-        world, now = self.world, self.current
+        columns, now = self.columns, self.current
         now["click_entropy"] = _mean(entropy_bits(self.recent))
         now["taste_shift"] = _mean(self.taste_shift())
-        now["taste_entropy"] = _mean(entropy_bits(world.taste))
+        now["taste_entropy"] = _mean(entropy_bits(columns.taste))
         now["exposure_gini"] = gini(self.exposure)
         now["coverage"] = float((self.exposure > 0).mean())
-        now["retrained"] = float(world.platform.retrained)
+        now["retrained"] = float(retrained)
 
     def taste_shift(self) -> NDArray[np.float64]:
         """(users,) total variation distance between taste now and at the start."""
-        world = self.world
-        moved = np.abs(world.taste - world.initial_taste).sum(axis=1, dtype=np.float64)
+        columns = self.columns
+        moved = np.abs(columns.taste - columns.initial_taste).sum(axis=1, dtype=np.float64)
         return np.asarray(0.5 * moved)
 
     def outcomes(self) -> pl.DataFrame:
         """One row a person; see Run.outcomes for the columns."""
         clicks = np.maximum(self.clicks, 1)
         took = self.clicks > 0
-        width = self.world.taste.shape[1]
+        width = self.columns.taste.shape[1]
         slots = np.maximum(self.slots, 1)
 
         def per_click(total: NDArray[np.float64]) -> pl.Series:
@@ -147,7 +146,7 @@ class Measures:
                 "click_utility": per_click(self.click_match),
                 "initial_click_utility": per_click(self.click_match_initial),
                 "taste_end": pl.Series(
-                    "taste_end", self.world.taste, dtype=pl.Array(pl.Float32, width)
+                    "taste_end", self.columns.taste, dtype=pl.Array(pl.Float32, width)
                 ),
             }
         )

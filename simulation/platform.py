@@ -12,11 +12,11 @@ from ..recommenders.border import Requests, Slates
 from ..recommenders.interactions import Interactions, Ragged
 from ..recommenders.randomness import child_seed, generator
 from .arms import Arm
+from .columns import Columns
 from .people import SEARCH_SKILL
 
 if TYPE_CHECKING:
     from ..recommenders.guard import Guard
-    from .world import World
 
 
 class HistoryBuffer:
@@ -50,39 +50,41 @@ class Platform(mesa.Agent):
     """Serves slates, records clicks, retrains on schedule.
 
     Args:
-        model: the world it serves.
+        model: the world it serves, and the columns it reads.
         arm: what kind of policy it runs.
         recommender: guarded recommender, already fitted on the world's past; None for the organic
             arm, where people browse by themselves.
     """
 
-    def __init__(self, model: World, arm: Arm, recommender: Guard | None) -> None:
+    def __init__(
+        self, model: mesa.Model, columns: Columns, arm: Arm, recommender: Guard | None
+    ) -> None:
         super().__init__(model)
-        self.world = model
+        self.columns = columns
         self.arm = arm
         self.recommender = recommender
-        self.history = HistoryBuffer(model.past)
+        self.history = HistoryBuffer(columns.past)
         self.clicks_user: list[NDArray[np.int32]] = []
         self.clicks_item: list[NDArray[np.int32]] = []
         self.clicks_step: list[NDArray[np.int64]] = []
-        self.learnt_rows = len(model.past)
+        self.learnt_rows = len(columns.past)
         self.retrained = False
-        self._browsed = generator(model.seed, "browse", arm.luck).bit_generator.random_raw()
+        self._browsed = generator(columns.seed, "browse", arm.luck).bit_generator.random_raw()
 
     def serve(self, users: NDArray[np.int32]) -> Slates:
         """Slates for the active people of this step."""
-        world = self.world
+        now = self.columns
         history = self.history.of(users)
         if self.recommender is None:
             return self._organic(users, history)
-        attributes = {name: column[users] for name, column in world.users.attributes.items()}
+        attributes = {name: column[users] for name, column in now.users.attributes.items()}
         return self.recommender.recommend(
             Requests(
                 users=users,
                 history=history,
-                k=world.people_section.slate,
-                seed=child_seed(world.seed, "recommend"),
-                step=world.t,
+                k=now.slate,
+                seed=child_seed(now.seed, "recommend"),
+                step=now.t,
                 attributes=attributes,
             )
         )
@@ -93,15 +95,15 @@ class Platform(mesa.Agent):
         Gumbel top-k over the whole catalog; noise is laid out by (person, item), so it does not
         depend on who is active.
         """
-        world = self.world
-        rng = generator(self._browsed, "step", world.t)
-        noise = -np.log(-np.log(rng.random((len(world.taste), len(world.catalog)))))
+        now = self.columns
+        rng = generator(self._browsed, "step", now.t)
+        noise = -np.log(-np.log(rng.random((len(now.taste), len(now.catalog)))))
         # affinity by einsum: a BLAS product may round differently for different batch sizes
-        match = np.einsum("nt,it->ni", world.taste[users], world.topics)
-        glance = SEARCH_SKILL * world.taste_scale * match
-        keys = glance + world.quality + world.awareness + noise[users]
+        match = np.einsum("nt,it->ni", now.taste[users], now.topics)
+        glance = SEARCH_SKILL * now.taste_scale * match
+        keys = glance + now.quality + now.awareness + noise[users]
         keys[history.row_index, history.values] = -np.inf
-        k = min(world.people_section.slate, keys.shape[1])
+        k = min(now.slate, keys.shape[1])
         top = np.argpartition(-keys, k - 1, axis=1)[:, :k]
         rank = np.argsort(-np.take_along_axis(keys, top, axis=1), axis=1, kind="stable")
         items = np.take_along_axis(top, rank, axis=1).astype(np.int32)
@@ -113,11 +115,11 @@ class Platform(mesa.Agent):
         self.history.append(users, items)
         self.clicks_user.append(users)
         self.clicks_item.append(items)
-        self.clicks_step.append(np.full(len(users), self.world.t, np.int64))
+        self.clicks_step.append(np.full(len(users), self.columns.t, np.int64))
 
     def log(self) -> Interactions:
         """Everything the platform knows: the past and all clicks so far, in time order."""
-        past = self.world.past
+        past = self.columns.past
         return Interactions(
             np.concatenate([past.user, *self.clicks_user]).astype(np.int32),
             np.concatenate([past.item, *self.clicks_item]).astype(np.int32),
@@ -129,10 +131,10 @@ class Platform(mesa.Agent):
     def learn(self) -> None:
         """Update the recommender when the schedule says so."""
         every = self.arm.retrain_every
-        due = every > 0 and (self.world.t + 1) % every == 0
+        due = every > 0 and (self.columns.t + 1) % every == 0
         self.retrained = bool(due and self.arm.learns and self.recommender is not None)
         if self.retrained and self.recommender is not None:
             log = self.log()
-            seed = child_seed(self.world.seed, "update", self.world.t)
+            seed = child_seed(self.columns.seed, "update", self.columns.t)
             self.recommender.update(log, since=self.learnt_rows, seed=seed)
             self.learnt_rows = len(log)

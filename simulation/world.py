@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 
 from ..recommenders.border import NOTHING
 from ..recommenders.datasets.synthetic import Market, market
-from ..recommenders.randomness import child_seed, stream, uniform
+from ..recommenders.randomness import child_seed
 from .arms import Arm
 from .cohort import Cohort
+from .columns import Columns
 from .measures import SERIES, Measures
 from .people import affinity, user_model
 from .platform import Platform
@@ -66,29 +68,17 @@ class World(mesa.Model):
         self.people_section = people or PeopleSection()
         world_seed = child_seed(seed, "world", index)
         super().__init__(rng=np.random.default_rng(world_seed))
-        self.seed = world_seed
         start = start or origin(self.section, seed, index)
-        self.catalog = start.catalog
-        self.users = start.users
-        self.past = start.log
-        self.topics = start.catalog.topics
-        quality = start.catalog.quality
-        self.quality = np.zeros(len(self.catalog), np.float32) if quality is None else quality
-        self.awareness = start.awareness
-        self.activity = start.activity
-        self.taste_scale = start.taste_scale
+        self.columns = Columns.of(start, seed=world_seed, slate=self.people_section.slate)
         self.user_model = user_model(self.people_section)
-        self.initial_taste = start.taste
-        self.taste = start.taste.copy()
-        self.satiation = np.zeros_like(start.taste)
-        self.luck = stream(world_seed, "choice")
-        self.t = 0
-        self.measures = Measures(self)
-        n = len(self.taste)
+        self.measures = Measures(self.columns)
+        n = len(start.users)
         blocks = cohorts or max(1, -(-n // COHORT_SIZE))
         edges = np.linspace(0, n, blocks + 1).astype(int)
-        self.cohorts = [Cohort(self, int(a), int(b)) for a, b in pairwise(edges) if b > a]
-        self.platform = Platform(self, arm, recommender)
+        self.cohorts = [
+            Cohort(self, self.columns, int(a), int(b)) for a, b in pairwise(edges) if b > a
+        ]
+        self.platform = Platform(self, self.columns, arm, recommender)
         self.shown: Shown | None = None
         self.datacollector = DataCollector(
             model_reporters={name: [_reported, [self, name]] for name in SERIES}
@@ -141,20 +131,16 @@ class World(mesa.Model):
 
     def __repr__(self) -> str:
         kind = self.section.dataset or "synthetic"
+        items, topics = self.columns.topics.shape
         return (
-            f"World({kind}, {len(self.taste)} users, {len(self.catalog)} items, "
-            f"{self.topics.shape[1]} topics, seed {self.study_seed})"
+            f"World({kind}, {len(self.columns.users)} users, {items} items, {topics} topics, "
+            f"seed {self.study_seed})"
         )
-
-    def active(self) -> NDArray[np.int32]:
-        """Who is there in this step: the same people in every arm."""
-        everyone = np.arange(len(self.activity), dtype=np.int32)
-        draw = uniform(stream(self.seed, "activity"), self.t, everyone)
-        return everyone[draw < self.activity]
 
     def step(self) -> None:
         """Serve, choose, change, log, learn; then collect the measures of the step."""
-        users = self.active()
+        now = self.columns
+        users = now.active()
         slates = self.platform.serve(users)
         items = slates.items
         ordered = self.platform.recommender is not None
@@ -166,7 +152,7 @@ class World(mesa.Model):
             )
         chosen = items[np.arange(len(users)), np.maximum(position, 0)]
         clicked = np.where(position >= 0, chosen, np.int32(NOTHING)).astype(np.int32)
-        match = affinity(self.taste[users], self.topics, items)
+        match = affinity(now.taste[users], now.topics, items)
         self.shown = Shown(users, items, slates.scores, slates.propensities, position)
         self.measures.before_change(users, items, position, clicked, match)
         for cohort in self.cohorts:
@@ -175,24 +161,20 @@ class World(mesa.Model):
         took = clicked >= 0
         self.platform.record(users[took], clicked[took])
         self.platform.learn()
-        self.measures.after_change()
-        self.t += 1
+        self.measures.after_change(retrained=self.platform.retrained)
+        now.t += 1
         self.datacollector.collect(self)
 
 
+@dataclass(frozen=True)
 class Shown:
     """What one step showed and what was taken of it: the raw material of the event log."""
 
-    def __init__(
-        self,
-        users: NDArray[np.int32],
-        items: NDArray[np.int32],
-        scores: NDArray[np.float32] | None,
-        propensities: NDArray[np.float32] | None,
-        position: NDArray[np.int64],
-    ) -> None:
-        self.users, self.items, self.position = users, items, position
-        self.scores, self.propensities = scores, propensities
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+    scores: NDArray[np.float32] | None
+    propensities: NDArray[np.float32] | None
+    position: NDArray[np.int64]
 
 
 def _reported(world: World, name: str) -> float:

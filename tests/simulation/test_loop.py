@@ -93,14 +93,15 @@ def test_any_number_of_cohorts_gives_the_same_world():
         for _ in range(5):
             world.step()
     for world in worlds[1:]:
-        assert world.taste.tobytes() == worlds[0].taste.tobytes()
-        assert world.satiation.tobytes() == worlds[0].satiation.tobytes()
+        assert world.columns.taste.tobytes() == worlds[0].columns.taste.tobytes()
+        assert world.columns.satiation.tobytes() == worlds[0].columns.satiation.tobytes()
         assert world.measures.current == worlds[0].measures.current
 
 
 def test_worlds_differ_and_a_world_is_its_seed():
-    assert World(seed=5).past.item.tobytes() == World(seed=5).past.item.tobytes()
-    assert World(seed=5).past.item.tobytes() != World(seed=5, index=1).past.item.tobytes()
+    first, again, other = (World(seed=5, index=i).columns.past.item for i in (0, 0, 1))
+    assert first.tobytes() == again.tobytes()
+    assert first.tobytes() != other.tobytes()
 
 
 def test_nobody_is_shown_what_they_already_consumed():
