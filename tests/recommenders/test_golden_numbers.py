@@ -8,6 +8,7 @@ NumPy. The seeds and settings of the trained models were chosen on its validatio
 import numpy as np
 import pytest
 
+from loopaudit.recommenders.border import Capabilities, Slates
 from loopaudit.recommenders.evaluation import evaluate, load_split
 from loopaudit.recommenders.ranking import top_k
 
