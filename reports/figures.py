@@ -183,7 +183,7 @@ def curves_svg(curves: Curves, *, name: str) -> Markup:
                 handlelength=3.2, columnspacing=1.2,
             )  # fmt: skip
         rows = -(-len(curves.lines) // 3) if len(curves.lines) > 1 else 0
-        figure.subplots_adjust(left=0.16, right=0.985, top=0.97, bottom=0.15 + 0.065 * rows)
+        figure.subplots_adjust(left=0.16, right=0.95, top=0.97, bottom=0.15 + 0.065 * rows)
         return to_svg(figure, name=name, title=curves.title, description=curves.description)
 
 

@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol, Self, cast
 
 from ...recommenders.errors import UserError, unknown_name
 
-STUDIES: tuple[str, ...] = ("jiang2019",)
+STUDIES: tuple[str, ...] = ("jiang2019", "dean2022", "polya", "satisfaction", "kalimeris2021")
 """Names of the studies, which are the names of their modules."""
 
 Progress = Callable[[int, int, str], None]
@@ -68,6 +68,8 @@ class Row:
         if self.how in ("above", "below"):
             margin = f" by {figure(self.tolerance)}" if self.tolerance else ""
             return f"{self.how} {value}{margin}"
+        if not self.tolerance:
+            return f"{value} exactly"
         unit = f"{figure(100 * self.tolerance)} %" if self.how == "share" else None
         return f"{value} ± {unit or figure(self.tolerance)}"
 
@@ -90,7 +92,7 @@ def figure(value: float) -> str:
     """A number in four significant digits, without an exponent where it stays short."""
     if math.isnan(value):
         return "none"
-    return f"{value:.4g}".replace("e-0", "e-")
+    return f"{value + 0.0:.4g}".replace("e-0", "e-")  # + 0.0: no "-0"
 
 
 @dataclass(frozen=True)
