@@ -13,9 +13,19 @@ def demo_study() -> Study:
         recommenders=(
             RecommenderSection(name="ease", args={"reg": 50.0}),
             RecommenderSection(
-                name="multvae", args={"hidden_size": 64, "latent_size": 32, "epochs": 15}
+                name="multvae", args={"hidden_size": 200, "latent_size": 64, "epochs": 40}
             ),
-            RecommenderSection(name="sasrec", args={"embedding_size": 32, "epochs": 8}),
+            RecommenderSection(
+                name="sasrec",
+                args={
+                    "embedding_size": 32,
+                    "max_length": 30,
+                    "batch_size": 32,
+                    "epochs": 12,
+                    "learning_rate": 0.005,
+                    "dropout": 0.3,
+                },
+            ),
         ),
         audit=AuditSection(sensitivity_worlds=3, shadows=4),
     )

@@ -12,7 +12,12 @@ from ..ranking import recommend_best
 
 
 class Popularity:
-    """Ranks items by their number of interactions so far; ties go by item index."""
+    """Ranks items by their number of interactions so far.
+
+    Of two items with the same count the one that entered the catalog later (higher index) ranks
+    first: it came as far in less time. Scores are ranks, so that ties cannot be broken otherwise
+    further on.
+    """
 
     name = "popularity"
     capabilities = Capabilities(
@@ -42,8 +47,9 @@ class Popularity:
         self.counts = np.pad(self.counts, (0, len(catalog) - len(self.counts)))
 
     def score(self, requests: Requests) -> NDArray[np.float32]:
-        """(n, items) interaction counts, the same row for everybody."""
-        row = self.counts.astype(np.float32)
+        """(n, items) rank from the least popular, 0, upwards; the same row for everybody."""
+        row = np.empty(len(self.counts), np.float32)
+        row[np.argsort(self.counts, kind="stable")] = np.arange(len(row))
         return np.broadcast_to(row, (len(requests), len(row))).copy()
 
     def recommend(self, requests: Requests) -> Slates:
