@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from loopaudit.audit.auditing import UNANSWERED, audit_run
+from loopaudit.audit.auditing import audit_run
 from loopaudit.audit.evidence import Evidence
 from loopaudit.audit.finding import Check, Measurement, Table, Verdict
 from loopaudit.audit.plan import Plan

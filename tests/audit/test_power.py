@@ -87,6 +87,12 @@ def test_the_units_asked_for_decide_in_four_of_five_samples(effect: float, tau: 
     assert fewer < n
 
 
+def test_enough_units_are_asked_for_to_have_seen_a_harm_as_large_as_the_threshold() -> None:
+    n = units_for_t(-5.0, 1.0, 0.25, 5)  # its upper bound is below tau with any handful of units
+    assert n is not None
+    assert detectable_t(n - 1) / np.sqrt(n) <= 0.25 < detectable_t(n - 2) / np.sqrt(n - 1)
+
+
 def test_the_trials_asked_for_decide_in_four_of_five_samples() -> None:
     for share in (0.1, 0.01):
         n = units_for_share(share, 0.05, 0.0, 10)
