@@ -61,7 +61,7 @@ class Params(StudyParams):
     @classmethod
     def quick(cls) -> Self:
         """Half the steps for a fifth of the people: the table's first line."""
-        return cls(users=40, steps=1000)
+        return cls(users=40, steps=1000, trials=8000)
 
 
 # The model ---------------------------------------------------------------------------------------

@@ -55,11 +55,11 @@ class Row:
         if math.isnan(self.ours):
             return False
         if self.how == "above":
-            return self.ours > self.published + self.tolerance
+            return bool(self.ours > self.published + self.tolerance)
         if self.how == "below":
-            return self.ours < self.published - self.tolerance
+            return bool(self.ours < self.published - self.tolerance)
         scale = abs(self.published) if self.how == "share" else 1.0
-        return abs(self.ours - self.published) <= self.tolerance * scale
+        return bool(abs(self.ours - self.published) <= self.tolerance * scale)
 
     @property
     def wanted(self) -> str:
@@ -181,7 +181,9 @@ def _plain(value: Any) -> Any:
         return {key: _plain(part) for key, part in value.items()}
     if isinstance(value, (tuple, list)):
         return [_plain(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if isinstance(value, float):  # NumPy's among them
+        return float(value) if math.isfinite(value) else None
+    return value
 
 
 # Parameters --------------------------------------------------------------------------------------
