@@ -111,11 +111,15 @@ def run_selftest(
     """
     started = time.perf_counter()
     todo = chosen if chosen is not None else cases()
+    counts = [how_often(case, quick=quick, runs=runs) for case in todo]
     jobs = [
         (index, child_seed(seed, case.auditor, case.name, str(case.dose), i))
         for index, case in enumerate(todo)
-        for i in range(how_often(case, quick=quick, runs=runs))
+        for i in range(counts[index])
     ]
+    # evenly mixed, so that the time left can be told from what is done
+    share = [(i + 0.5) / counts[index] for index in range(len(todo)) for i in range(counts[index])]
+    jobs = [jobs[j] for j in np.argsort(share, kind="stable")]
     outcomes: list[dict[int, dict[str, Outcome]]] = [{} for _ in todo]
     for done, (index, job_seed, outcome) in enumerate(_audits(todo, jobs, workers), start=1):
         outcomes[index][job_seed] = outcome
@@ -146,7 +150,6 @@ def _audits(
         for index, seed in jobs:
             yield index, seed, audit_once(todo[index], seed)
         return
-    # the longest first, so that no core is left alone with a long one at the end
     with (
         _one_thread(),
         ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ...recommenders.border import Capabilities, Progress, Requests, Slates, State
@@ -60,8 +61,10 @@ class BubbleFormer:
         past = np.where(known, self.past[np.where(known, requests.users, 0)], 0)
         place = np.arange(len(history.values)) - np.repeat(history.offsets[:-1], history.lengths)
         new = place >= past[history.row_index]
-        clicks = np.full((len(requests), self.topics.shape[1]), float(self.smoothing))
-        np.add.at(clicks, history.row_index[new], self.topics[history.values[new]])
+        pairs = (history.row_index[new], history.values[new])
+        shape = (len(requests), len(self.topics))
+        taken = sp.csr_matrix((np.ones(int(new.sum())), pairs), shape=shape)
+        clicks = taken @ self.topics + self.smoothing  # (n, topics)
         main = self.topics.argmax(axis=1)
         within = np.bincount(main, minlength=self.topics.shape[1])
         log_weight = self.beta * np.log(clicks)[:, main] - np.log(within[main])
