@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _TABLE_ROWS = 12
-FILES = ("study.json", "study.html")
+FILES = ("study.json", "study.html", "study.md")
 
 
 class StudyReport:
@@ -79,11 +79,32 @@ class StudyReport:
         return Group(table, Text(""), told, last)
 
     def save_all(self, folder: Path) -> None:
-        """Write ``study.json`` and ``study.html``."""
+        """Write ``study.json``, ``study.html`` and ``study.md``."""
         folder.mkdir(parents=True, exist_ok=True)
         held = json.dumps(self.result.to_json(), indent=1, allow_nan=False)
         (folder / "study.json").write_text(held + "\n", encoding="utf-8")
         (folder / "study.html").write_text(self.to_html(), encoding="utf-8")
+        (folder / "study.md").write_text(self.to_markdown(), encoding="utf-8")
+
+    def to_markdown(self) -> str:
+        """A section for a document: the table and the notes."""
+        from .exports import markdown
+
+        result = self.result
+        head = [f"## {result.name}", "", f"{markdown(result.title)}.", "", markdown(result.paper)]
+        table = ["| measured | ours | published | from | |", "|---|---|---|---|---|"]
+        table += [
+            "| "
+            + " | ".join(
+                markdown(cell)
+                for cell in (row.name, figure(row.ours), row.wanted, row.source, row.verdict)
+            )
+            + " |"
+            for row in result.rows
+        ]
+        notes = [f"- {markdown(note)}" for note in result.notes]
+        ran = f"{self.said}, in {result.seconds:.0f} s: `{command(result)}`"
+        return "\n".join([*head, "", *table, "", *notes, "", ran, ""])
 
     def to_html(self) -> str:
         """The report as one HTML document that needs neither network nor JavaScript."""

@@ -86,14 +86,10 @@ def run(params: Params, *, seed: int, progress: Progress) -> StudyResult:
 
 
 _NOTES = (
-    "Tolerances are four standard errors of a mean over the markets, and never below 0.005.",
+    "Tolerances with exponent 1 are four standard errors of a mean over the markets, from the "
+    "limits' own variances.",
     "The Gini coefficient is the one that the loop's own series report.",
 )
-
-
-def _mean(name: str, values: Floats, exact: float, source: str) -> Row:
-    error = 4 * float(values.std(ddof=1)) / len(values) ** 0.5
-    return Row(name, float(values.mean()), exact, round(max(error, 0.005), 4), source)
 
 
 def _ginis(shares: Floats) -> Floats:
@@ -106,9 +102,22 @@ def _proportional(params: Params, shares: Floats) -> list[Row]:
     n = params.items
     harmonic = float((1 / np.arange(1, n + 1)).sum())
     distance = float(kstest(shares[:, 0], beta(1, n - 1).cdf).statistic)
+    error = 4 / params.urns**0.5
     return [
-        _mean("exponent 1: Gini", _ginis(shares), (n - 1) / (2 * n), "(I - 1) / (2 I)"),
-        _mean("exponent 1: share of the top item", shares.max(axis=1), harmonic / n, "H_I / I"),
+        Row(
+            "exponent 1: Gini",
+            float(_ginis(shares).mean()),
+            (n - 1) / (2 * n),
+            round(error * ((n - 1) / 12) ** 0.5 / n, 4),  # it is the sum of n - 1 uniforms over n
+            "(I - 1) / (2 I)",
+        ),
+        Row(
+            "exponent 1: share of the top item",
+            float(shares.max(axis=1).mean()),
+            harmonic / n,
+            round(error * np.pi / 6**0.5 / n, 4),  # Gumbel in the limit
+            "H_I / I",
+        ),
         Row(
             "exponent 1: spread of a share, standard deviation",
             float(shares.std(axis=0).mean()),
@@ -131,16 +140,16 @@ def _others(params: Params, shares: dict[float, Floats]) -> list[Row]:
     n, steps = params.items, params.steps
     # counts are multinomial; differences of two are normal with variance 2 steps / n
     even = (n - 1) / (n + steps) * (steps / (np.pi * n)) ** 0.5
-    rows = [_mean("exponent 0: Gini", _ginis(shares[0.0]), even, "normal limit of equal chances")]
+    alike = float(_ginis(shares[0.0]).mean())
+    rows = [Row("exponent 0: Gini", alike, even, 0.005, "normal limit of equal chances")]
     monopoly = shares[2.0].max(axis=1)
     if (n, steps) == (50, 5000):
-        error = max(0.02, 4 * float(monopoly.std(ddof=1)) / params.urns**0.5)
         rows.append(
             Row(
                 "exponent 2: share of the top item",
                 float(monopoly.mean()),
                 0.973,
-                round(error, 4),
+                0.02,
                 "reference computation of the model",
             )
         )

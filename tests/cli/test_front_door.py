@@ -23,6 +23,7 @@ COMMANDS = (
     "list",
     "selftest",
     "evaluate",
+    "study",
     "doctor",
 )
 HEAVY = ("torch", "mesa", "fairlearn", "matplotlib", "polars", "numpy", "pydantic", "rich", "scipy")
