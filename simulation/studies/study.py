@@ -17,7 +17,10 @@ from typing import Any, Literal, Protocol, Self, cast
 
 from ...recommenders.errors import UserError, unknown_name
 
-STUDIES: tuple[str, ...] = ("jiang2019", "dean2022", "polya", "satisfaction", "kalimeris2021")
+STUDIES: tuple[str, ...] = (
+    *("jiang2019", "dean2022", "polya", "satisfaction", "kalimeris2021"),
+    *("chaney2018", "tampering"),
+)
 """Names of the studies, which are the names of their modules."""
 
 Progress = Callable[[int, int, str], None]
