@@ -168,7 +168,15 @@ class Path:
         return float(self.distance[np.searchsorted(self.steps, step)])
 
 
-def live(policy: Policy, params: Params, *, growth: float, seed: int, every: int) -> Path:
+def live(
+    policy: Policy,
+    params: Params,
+    *,
+    growth: float,
+    seed: int,
+    every: int,
+    told: Callable[[int], None] = lambda step: None,
+) -> Path:
     """One recommender among all people.
 
     Args:
@@ -176,6 +184,7 @@ def live(policy: Policy, params: Params, *, growth: float, seed: int, every: int
         growth: new candidates a step; the pool starts with ``params.items``.
         seed: the same people (the same first interests) whatever the policy.
         every: steps between two records of the distance.
+        told: hears the step at each record.
     """
     n_all = params.items + int(growth * params.steps)
     mu = generator(seed, "jiang2019", "interests").uniform(-1, 1, (params.users, n_all))
@@ -191,6 +200,7 @@ def live(policy: Policy, params: Params, *, growth: float, seed: int, every: int
         show(loop, slate, rng, params.drift)
         if step % every == 0 or step == params.steps:
             distance.append(((loop.mu - first) ** 2).sum(axis=1).mean())
+            told(step)
     steps = np.unique(np.append(np.arange(every, params.steps + 1, every), params.steps))
     showings = np.sort(loop.clicks + loop.misses, axis=1)[:, ::-1]
     top_share = showings[:, : params.shown].sum() / showings.sum()
@@ -211,10 +221,15 @@ def run(params: Params, *, seed: int, progress: Progress) -> StudyResult:
     jobs += [(name, params.growth, params) for name in _GROWING]
     jobs += [("epsilon", 0.0, replace(params, epsilon=min(3 * params.epsilon, 1.0)))]
     paths: list[Path] = []
+    n_all = (len(jobs) + 1) * params.steps
     for done, (name, growth, sizes) in enumerate(jobs):
-        progress(done, len(jobs) + 1, name)
-        paths.append(live(POLICIES[name], sizes, growth=growth, seed=seed, every=every))
-    progress(len(jobs), len(jobs) + 1, "mean field")
+
+        def told(step: int, before: int = done * params.steps, name: str = name) -> None:
+            progress(before + step, n_all, name)
+
+        path = live(POLICIES[name], sizes, growth=growth, seed=seed, every=every, told=told)
+        paths.append(path)
+    progress(n_all - params.steps, n_all, "mean field")
     fixed = dict(zip(SLOWEST_FIRST, paths, strict=False))
     growing = dict(zip(_GROWING, paths[len(SLOWEST_FIRST) :], strict=False))
     rows = (
@@ -222,7 +237,7 @@ def run(params: Params, *, seed: int, progress: Progress) -> StudyResult:
         *_claims(params, fixed, growing, explores_more=paths[-1]),
         *_mean_field_rows(params, seed),
     )
-    progress(len(jobs) + 1, len(jobs) + 1, "done")
+    progress(n_all, n_all, "done")
     steps = tuple(float(step) for step in fixed["random"].steps)
     curves = Curves(
         title="Distance of interests from the start",

@@ -201,15 +201,16 @@ def run(params: Params, *, seed: int, progress: Progress) -> StudyResult:
     )  # fmt: skip
     where = f"from {params.data}" if params.data else "uniform in [-1, 1] (tastes in [-.3, .3])"
     notes = (
-        f"Factors: {where}. The paper's figures are curves without a table: the claims are their "
-        "direction.",
+        f"Factors: {where}; entries of tastes never leave [-1, 1]. The paper's figures are curves "
+        "without a table: the claims are their direction.",
         f"Norm {drifting.norm[0]:.3f} to {drifting.norm[-1]:.3f}; like probability of likeable "
         f"items {drifting.likeable[0]:.3f} to {drifting.likeable[-1]:.3f}, of the others "
         f"{drifting.other[0]:.3f} to {drifting.other[-1]:.3f}; mass on the first top 5 % "
         f"{drifting.top[0]:.3f} to {drifting.top[-1]:.3f}.",
         "The gradient is the mean over the drawn items, which estimates the sum over all items "
         "weighted by their chances; a public re-implementation weights drawn items by their "
-        "chances again, which only slows it, and lets the true like probability leave [0, 1].",
+        "chances again, which makes its steps smaller, and lets the true like probability leave "
+        "[0, 1].",
     )
     return StudyResult(TITLE, PAPER, rows, figures=curves, notes=notes)
 

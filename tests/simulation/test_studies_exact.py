@@ -130,6 +130,10 @@ SMALL = {
 }
 
 
+UNPUBLISHED = {"jiang2019": 5, "dean2022": 2, "polya": 1, "satisfaction": 0, "kalimeris2021": 0}
+"""Rows that these sizes leave out."""
+
+
 @pytest.mark.parametrize("name", EXACT)
 def test_the_same_seed_gives_the_same_figures_and_another_seed_others(name: str) -> None:
     first, again, other = (run(name, quick=True, seed=seed, **SMALL[name]) for seed in (3, 3, 4))
@@ -141,6 +145,15 @@ def test_the_same_seed_gives_the_same_figures_and_another_seed_others(name: str)
 def test_other_sizes_leave_out_what_was_published_for_the_usual_ones() -> None:
     sources = {row.source for row in run("dean2022", quick=True, dim=4, steps=200).rows}
     assert "reference computation of the model" not in sources
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_the_documented_table_holds_every_row_of_the_study(name: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "studies.md").read_text(encoding="utf-8")
+    section = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+    table = [line for line in section.splitlines() if line.startswith("| ")]
+    assert len(table) - 1 == len(run(name, quick=True, **SMALL[name]).rows) + UNPUBLISHED[name]
+    assert all(line.endswith("| within |") for line in table[1:])
 
 
 # Closed forms ------------------------------------------------------------------------------------
