@@ -51,7 +51,7 @@ class Evidence:
         """Name of the arm that plays a part for this target, or None when it was not run.
 
         Args:
-            kind: "target", "frozen", "random", "popularity" or "none".
+            kind: "target", "frozen", "shuffled", "random", "popularity", "none" or "oracle".
         """
         return self.run.arm(self.target, kind)
 

@@ -178,7 +178,7 @@ def name_objects(
         importable = module != "__main__" and "<" not in qualified
         base = re.sub(r"[^A-Za-z0-9_]+", "-", qualified.split(".")[-1]).strip("-") or "recommender"
         label, number = base, 1
-        while label in factories or label in ("random", "popularity", "none"):
+        while label in factories or label in ("random", "popularity", "none", "oracle"):
             number += 1
             label = f"{base}-{number}"
         entry = Entry(label, "this process", f"{module}:{qualified}")

@@ -29,9 +29,11 @@ _COLOURS = {
     "#030303": "var(--rule)",
     "#040404": "var(--arm-target)",
     "#050505": "var(--arm-frozen)",
+    "#090909": "var(--arm-shuffled)",
     "#060606": "var(--arm-random)",
     "#070707": "var(--arm-popularity)",
     "#080808": "var(--arm-none)",
+    "#0a0a0a": "var(--arm-oracle)",
 }
 _INK, _QUIET, _RULE = "#010101", "#020202", "#030303"
 _ARM_COLOUR = dict(zip(ARM_ORDER, list(_COLOURS)[3:], strict=True))
@@ -39,9 +41,11 @@ _ARM_COLOUR = dict(zip(ARM_ORDER, list(_COLOURS)[3:], strict=True))
 DASHES: dict[str, tuple[float, ...]] = {
     "target": (),
     "frozen": (5, 2),
+    "shuffled": (3, 1.2),
     "random": (1.2, 1.6),
     "popularity": (6, 1.6, 1.2, 1.6),
     "none": (9, 3),
+    "oracle": (2, 1, 6, 1),
 }
 """Dash pattern of each arm in points: lines differ without colour."""
 

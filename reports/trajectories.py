@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from ..simulation.run import Run
 
-ARM_ORDER = ("target", "frozen", "random", "popularity", "none")
+ARM_ORDER = ("target", "frozen", "shuffled", "random", "popularity", "none", "oracle")
 
 
 @dataclass(frozen=True)

@@ -37,9 +37,11 @@ ACCESS = {
 ARMS = {
     "target": "with the audited recommender, learning as it goes",
     "frozen": "with the audited recommender, trained once and never again",
+    "shuffled": "with the audited recommender's items in random order",
     "random": "with items picked at random",
     "popularity": "with the most popular items",
     "none": "with no recommender: people browse on their own",
+    "oracle": "with what each person would like best, known to nobody in reality",
 }
 
 METHODS = {
@@ -211,6 +213,22 @@ def units(check: Check, n: int) -> str:
     return counted(n, check.unit)
 
 
+def no_spread(finding: Finding) -> str:
+    """What to say instead of bounds of width zero, which would promise too much."""
+    if finding.check.method == "paired-t":
+        return f"the same in all {units(finding.check, finding.n_units)}"
+    return "without any spread"
+
+
+def interval(finding: Finding, places: int) -> str:
+    """ "0.55 to 0.69", or why there are no bounds."""
+    if finding.low is None or finding.high is None:
+        return "no bounds"
+    if finding.low == finding.high:
+        return no_spread(finding)
+    return f"{number(finding.low, places)} to {number(finding.high, places)}"
+
+
 def claim(finding: Finding) -> str:
     """What was found, in one sentence that names the quantity, its bounds and the threshold."""
     check, places = finding.check, decimals_for(finding)
@@ -221,6 +239,9 @@ def claim(finding: Finding) -> str:
     if finding.low is None or finding.high is None:
         return sentence(finding.because or f"{head}; how sure we can be is not known")
     low, high = number(finding.low, places), number(finding.high, places)
+    if finding.low == finding.high and finding.verdict in (Verdict.VIOLATION, Verdict.PASS):
+        side = "above" if finding.verdict is Verdict.VIOLATION else "below"
+        return sentence(f"{head}, {no_spread(finding)}: {side} {limit}")
     if finding.verdict is Verdict.VIOLATION:
         return sentence(f"{head}; {sure} at least {low}, above {limit}")
     if finding.verdict is Verdict.PASS:
@@ -293,7 +314,25 @@ def opinion(findings: Sequence[Finding]) -> str:
     said = [f"{n} {what}" for n, what in rest if n]
     if said:
         parts.append(sentence(listed(said)))
+    if open_ := unanswered(deciding):
+        parts.append(f"No answer at all about {listed(open_)}.")
     return " ".join(parts)
+
+
+def unanswered(deciding: Sequence[Finding]) -> list[str]:
+    """ "privacy of ease": families of a recommender of which no deciding check ran, if others
+    did."""
+    asked: dict[tuple[str, str], bool] = {}
+    for f in deciding:
+        key = (f.check.family, f.recommender)
+        asked[key] = asked.get(key, False) or f.verdict is not Verdict.NOT_RUN
+    if not any(asked.values()):
+        return []
+    return [
+        f"{family_title(family).lower()} of {recommender}"
+        for (family, recommender), ran in asked.items()
+        if not ran
+    ]
 
 
 def exit_words(code: int) -> str:

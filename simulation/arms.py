@@ -7,7 +7,7 @@ from typing import Literal
 
 from .study import RecommenderSection, Study, label_of
 
-Kind = Literal["target", "frozen", "random", "popularity", "none"]
+Kind = Literal["target", "frozen", "shuffled", "random", "popularity", "none", "oracle"]
 
 REFERENCE_RETRAIN = 10
 """Steps between updates of the reference arms (only popularity has something to learn)."""
@@ -20,7 +20,7 @@ class Arm:
     Attributes:
         name: directory-safe, unique in a study: "multvae", "multvae-frozen", "random".
         kind: what it stands for in a contrast.
-        recommender: what serves it, or None for the organic arm.
+        recommender: what serves it; None for the organic arm and for the oracle.
         retrain_every: steps between updates, 0 for never.
         luck: shifts the organic arm's luck, for A/A tests.
     """
@@ -49,9 +49,11 @@ def arms_of(study: Study) -> tuple[Arm, ...]:
         arms.append(Arm(label, "target", section, section.retrain_every))
         if "frozen" in study.study.arms:
             arms.append(Arm(f"{label}-frozen", "frozen", section))
-    for kind in ("random", "popularity", "none"):
+        if "shuffled" in study.study.arms:
+            arms.append(Arm(f"{label}-shuffled", "shuffled", section, section.retrain_every))
+    for kind in ("random", "popularity", "none", "oracle"):
         if kind in study.study.arms:
-            served_by = None if kind == "none" else RecommenderSection(name=kind)
+            served_by = None if kind in ("none", "oracle") else RecommenderSection(name=kind)
             every = REFERENCE_RETRAIN if kind == "popularity" else 0
             arms.append(Arm(kind, kind, served_by, every))
     return tuple(arms)

@@ -157,7 +157,7 @@ class ArmRun:
         assert section is not None
         key = section.model_dump_json(include={"name", "args"})
         name = f"state/{label_of(section)}/{world_name(self.index)}/initial.npz"
-        studied = self.arm.kind in ("target", "frozen")
+        studied = self.arm.kind in ("target", "frozen", "shuffled")
         if studied and key not in self.fits and self.store.exists(name):
             self.fits[key] = self.store.arrays(name)
         if key not in self.fits:
@@ -222,7 +222,8 @@ class ArmRun:
             ]
             return pl.Series(np.concatenate(values)[real].astype(np.float32)).fill_nan(None)
 
-        by = self.arm.recommender.name if self.arm.recommender is not None else "organic"
+        alone = "oracle" if self.arm.kind == "oracle" else "organic"
+        by = self.arm.recommender.name if self.arm.recommender is not None else alone
         return pl.DataFrame(
             {
                 "step": np.repeat(step, width),

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ..recommenders.border import Requests, Slates
 from ..recommenders.interactions import Interactions, Ragged
-from ..recommenders.randomness import child_seed, generator
+from ..recommenders.randomness import child_seed, generator, stream, uniform
+from ..recommenders.ranking import top_k
 from .arms import Arm
 from .columns import Columns
 from .people import SEARCH_SKILL
@@ -53,7 +54,7 @@ class Platform(mesa.Agent):
         model: the world it serves, and the columns it reads.
         arm: what kind of policy it runs.
         recommender: guarded recommender, already fitted on the world's past; None for the organic
-            arm, where people browse by themselves.
+            arm, where people browse by themselves, and for the oracle, which needs none.
     """
 
     def __init__(
@@ -71,14 +72,21 @@ class Platform(mesa.Agent):
         self.retrained = False
         self._browsed = generator(columns.seed, "browse", arm.luck).bit_generator.random_raw()
 
+    @property
+    def organic(self) -> bool:
+        """Whether people browse by themselves, seeing no ranking."""
+        return self.recommender is None and self.arm.kind != "oracle"
+
     def serve(self, users: NDArray[np.int32]) -> Slates:
         """Slates for the active people of this step."""
         now = self.columns
         history = self.history.of(users)
-        if self.recommender is None:
+        if self.arm.kind == "oracle":
+            return self._oracle(users, history)
+        if self.organic or self.recommender is None:
             return self._organic(users, history)
         attributes = {name: column[users] for name, column in now.users.attributes.items()}
-        return self.recommender.recommend(
+        slates = self.recommender.recommend(
             Requests(
                 users=users,
                 history=history,
@@ -88,6 +96,27 @@ class Platform(mesa.Agent):
                 attributes=attributes,
             )
         )
+        return self._shuffled(users, slates) if self.arm.kind == "shuffled" else slates
+
+    def _shuffled(self, users: NDArray[np.int32], slates: Slates) -> Slates:
+        """The same items in random order: what the ranking does is gone, the selection stays."""
+        now = self.columns
+        key = stream(now.seed, "shuffle")
+        luck = uniform(key, now.t, users[:, None], slates.items)  # (n, k), by person and item
+        order = np.argsort(np.where(slates.items >= 0, luck, np.inf), axis=1, kind="stable")
+        scores = slates.scores
+        return Slates(
+            np.take_along_axis(slates.items, order, axis=1),
+            None if scores is None else np.take_along_axis(scores, order, axis=1),
+        )
+
+    def _oracle(self, users: NDArray[np.int32], history: Ragged) -> Slates:
+        """The unseen items each person would like best, by the truth no recommender knows."""
+        now = self.columns
+        match = np.einsum("nt,it->ni", now.taste[users], now.topics)
+        utility = now.taste_scale * match + now.quality
+        utility[history.row_index, history.values] = -np.inf
+        return Slates(top_k(utility.astype(np.float32), now.slate))
 
     def _organic(self, users: NDArray[np.int32], history: Ragged) -> Slates:
         """What people would look at without a recommender: drawn from taste and awareness.

@@ -143,9 +143,10 @@ class Run:
 
         Args:
             target: label of a recommender.
-            kind: "target", "frozen", "random", "popularity" or "none".
+            kind: "target", "frozen", "shuffled", "random", "popularity", "none" or "oracle".
         """
-        name = {"target": target, "frozen": f"{target}-frozen"}.get(kind, kind)
+        own = {"target": target, "frozen": f"{target}-frozen", "shuffled": f"{target}-shuffled"}
+        name = own.get(kind, kind)
         found = self._arms.get(name)
         return name if found is not None and found.kind == kind else None
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 USER_MODELS = ("habitual", "curious", "impressionable")
-Arm = Literal["random", "popularity", "frozen", "none"]
+Arm = Literal["random", "popularity", "frozen", "none", "shuffled", "oracle"]
 ARMS: tuple[Arm, ...] = ("random", "popularity", "frozen", "none")
 
 Scalar = bool | int | float | str
@@ -174,9 +174,9 @@ class Study(Section):
         twice = {x for x in labels if labels.count(x) > 1}
         if twice:
             raise ValueError(f"two recommenders are called {sorted(twice)[0]!r}; give them labels")
-        taken = {"random", "popularity", "none"} & {
-            label for label, r in zip(labels, value, strict=True) if r.label
-        }
+        reserved = {"random", "popularity", "none", "oracle"}
+        reserved |= {f"{label}-{kind}" for label in labels for kind in ("frozen", "shuffled")}
+        taken = reserved & {label for label, r in zip(labels, value, strict=True) if r.label}
         if taken:
             raise ValueError(f"the label {sorted(taken)[0]!r} is the name of an arm; pick another")
         return value
@@ -185,7 +185,7 @@ class Study(Section):
 def label_of(recommender: RecommenderSection) -> str:
     """The file-system-safe name a recommender's arm carries: "multvae", "my_pkg.MyRecommender"."""
     raw = recommender.label or recommender.name
-    if recommender.label == "" and raw in ("random", "popularity", "none"):
+    if recommender.label == "" and raw in ("random", "popularity", "none", "oracle"):
         raw = f"{raw}-target"
     tail = raw.rsplit("/", 1)[-1] if ":" not in raw.split("/")[0] else raw
     safe = "".join(c if c.isalnum() or c in "._-" else "." for c in tail).strip(".")

@@ -143,7 +143,7 @@ class World(mesa.Model):
         users = now.active()
         slates = self.platform.serve(users)
         items = slates.items
-        ordered = self.platform.recommender is not None
+        ordered = not self.platform.organic
         position = np.full(len(users), NOTHING, dtype=np.int64)
         for cohort in self.cohorts:
             mine = cohort.mine(users)

@@ -256,3 +256,31 @@ def test_sensitivity_runs_share_people_and_differ_in_behaviour():
     assert set(other.arms) == {"ease", "random", "none"}
     assert not other.events("ease", 0).collect().equals(run.events("ease", 0).collect())
     assert other.users(0).equals(run.users(0))
+
+
+def test_the_shuffled_arm_shows_the_targets_items_in_another_order():
+    run = simulate(small("ease", study={"arms": ["shuffled"]}))
+    first = pl.col("step") == 0
+    target, shuffled = (
+        run.events(arm, 0).filter(first).select("user", "position", "item").collect()
+        for arm in ("ease", "ease-shuffled")
+    )
+    assert not target.equals(shuffled)
+    sets = [
+        frame.group_by("user").agg(pl.col("item").sort()).sort("user")
+        for frame in (target, shuffled)
+    ]
+    assert sets[0].equals(sets[1])
+    same_place = (target["item"] == shuffled["item"]).mean()
+    assert same_place == pytest.approx(0.1, abs=0.08)  # one in ten by chance
+
+
+def test_nobody_is_served_better_than_by_the_oracle():
+    run = simulate(small("ease", study={"arms": ["random", "none", "oracle"]}))
+    utility = {arm: run.series(arm, 0)["slate_utility"][0] for arm in run.arms}
+    assert max(utility, key=utility.get) == "oracle"
+
+
+def test_a_label_that_is_another_arms_name_is_refused():
+    with pytest.raises(ValueError, match="'ease-frozen' is the name of an arm"):
+        small("ease", {"name": "random", "label": "ease-frozen"})
