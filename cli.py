@@ -229,7 +229,9 @@ def _audited(console: Console, run: Run, settings: AuditSection | None) -> int:
 
 def _reported(console: Console, report: Report, folder: Path) -> int:
     verdicts = Counter(str(finding.verdict) for finding in report.findings)
-    result = ", ".join(f"{n} {verdict}" for verdict, n in verdicts.items()) or "no check ran"
+    deciding = Counter(str(f.verdict) for f in report.findings if f.check.role == "gate")
+    said = ", ".join(f"{n} {verdict}" for verdict, n in deciding.items())
+    result = f"deciding checks: {said}" if said else "no deciding check"
     return console.finish(
         report.exit_code,
         result,

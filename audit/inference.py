@@ -260,6 +260,12 @@ def explain(check: Check, estimate: Estimate, verdict: Verdict) -> str:
     what = what[:1].upper() + what[1:]
     sure = f"{100 * (1 - check.alpha):g} %"
     limit = f"the threshold of {check.tau:.3g}"
+    if estimate.certain and verdict is not Verdict.INCONCLUSIVE:
+        side = "above" if verdict is Verdict.VIOLATION else "below"
+        return (
+            f"{what} is exactly {estimate.effect:.3g} {unit}, without any spread over "
+            f"{estimate.n_units} {check.unit}s: {side} {limit}."
+        )
     if verdict is Verdict.VIOLATION:
         return (
             f"{what} is {estimate.effect:.3g} {unit}, and with {sure} confidence at least "

@@ -61,14 +61,11 @@ class AuditResult:
         )
 
     def verdict(self, family: str | None = None, target: str | None = None) -> Verdict:
-        """All gates together: a violation outweighs an open question, and that a pass.
-
-        NOT RUN when no gate ran.
-        """
+        """All gates together, see :func:`overall`."""
         return overall(self.of(family, target))
 
     def exit_code(self, allow_inconclusive: bool = False) -> int:
-        """0 pass; 1 a violation; 4 undecided, or nothing ran.
+        """0 pass; 1 a violation; 4 undecided, or a family of questions got no answer at all.
 
         Args:
             allow_inconclusive: 0 instead of 4 when checks ran, but left questions open.
@@ -135,12 +132,24 @@ class AuditResult:
 
 
 def overall(findings: Iterable[Finding]) -> Verdict:
-    """The verdict of several findings: their gates, the worst first."""
-    verdicts = {f.verdict for f in findings if f.check.role == "gate"}
-    for verdict in (Verdict.VIOLATION, Verdict.INCONCLUSIVE, Verdict.PASS):
+    """The verdict of several findings: their gates, the worst first.
+
+    Inside one family about one recommender a gate that did not run leaves the others to speak.
+    Where no gate of such a family ran, its question has no answer: that is an open question beside
+    the answers to others, or refusing access would be a way to pass.
+    """
+    asked: dict[tuple[str, str], set[Verdict]] = {}
+    for f in findings:
+        if f.check.role == "gate":
+            asked.setdefault((f.recommender, f.check.family), set()).add(f.verdict)
+    verdicts = set().union(*asked.values())
+    for verdict in (Verdict.VIOLATION, Verdict.INCONCLUSIVE):
         if verdict in verdicts:
             return verdict
-    return Verdict.NOT_RUN
+    if Verdict.PASS not in verdicts:
+        return Verdict.NOT_RUN
+    answered = all(Verdict.PASS in found for found in asked.values())
+    return Verdict.PASS if answered else Verdict.INCONCLUSIVE
 
 
 def schema() -> dict[str, Any]:

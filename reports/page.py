@@ -109,8 +109,7 @@ def effect_text(finding: Finding) -> str:
         return "not measured"
     places = words.decimals_for(finding)
     effect = words.number(finding.effect, places)
-    low, high = words.number(finding.low, places), words.number(finding.high, places)
-    return f"{effect} ({low} to {high})"
+    return f"{effect} ({words.interval(finding, places)})"
 
 
 def described(finding: Finding) -> str:
@@ -119,8 +118,8 @@ def described(finding: Finding) -> str:
         return "Nothing was measured."
     places = words.decimals_for(finding)
     return (
-        f"Effect {words.number(finding.effect, places)}, bounds "
-        f"{words.number(finding.low, places)} to {words.number(finding.high, places)}, threshold "
+        f"Effect {words.number(finding.effect, places)}, bounds: "
+        f"{words.interval(finding, places)}; threshold "
         f"{words.number(finding.check.tau, places)} {finding.check.unit_label}; positive is worse."
     )
 
@@ -177,8 +176,8 @@ def _facts(f: Finding) -> Iterable[Fact]:
         )
         yield Fact(
             f"{words.level(check)} bounds",
-            f"{words.number(f.low, places)} to {words.number(f.high, places)}",
-            "each on its own side",
+            words.interval(f, places),
+            "" if f.low == f.high else "each on its own side",
         )
     yield Fact("Threshold τ", words.with_unit(words.threshold(check), unit), check.tau_source)
     if f.effect is not None:

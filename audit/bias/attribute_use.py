@@ -38,6 +38,15 @@ def other_label(people: Groups, seed: int) -> NDArray[np.str_]:
     return np.where(people.in_majority, drawn, people.labels)
 
 
+_UNREAD = (
+    "the recommender declares that it reads no attributes, and answered every request the same "
+    "under both labels"
+)
+_READ_ANYHOW = (
+    "the recommender declares that it reads no attributes, yet its answers changed with the label"
+)
+
+
 @dataclass(frozen=True)
 class _World:
     """One world's answers, a row per person."""
@@ -197,7 +206,10 @@ class AttributeUse:
                 return {check.id: reason for check in self.checks(evidence.settings)}
             worlds.append(answer)
         several = len(worlds) > 1
-        notes = () if several else (ONE_WORLD,)
+        notes: tuple[str, ...] = () if several else (ONE_WORLD,)
+        if "attributes" not in run.create(evidence.target).capabilities.inputs:
+            same = all((world.changed == world.requery).all() for world in worlds)
+            notes += (_UNREAD if same else _READ_ANYHOW,)
         suppressed = tuple(sorted({name for world in worlds for name in world.suppressed}))
         net = [world.net_change for world in worlds]
         loss = [world.quality_loss for world in worlds]

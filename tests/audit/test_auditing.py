@@ -356,6 +356,18 @@ def test_a_family_is_as_bad_as_its_worst_gate() -> None:
     assert gates(0.9, role="descriptive").exit_code(allow_inconclusive=True) == 4
 
 
+def test_a_family_without_any_answer_keeps_the_whole_from_passing() -> None:
+    privacy = replace(CHECK, id="privacy.toy", family="privacy")
+    silent = Measurement(missing="no access")
+    passed, second = Measurement(effects=around(0.0)), replace(CHECK, id="bubbles.second")
+    refused = audit(Toy(lambda e: {CHECK.id: passed, privacy.id: silent}, CHECK, privacy))
+    assert refused.verdict("bubbles") is Verdict.PASS
+    assert refused.verdict() is Verdict.INCONCLUSIVE
+    assert (refused.exit_code(), refused.exit_code(allow_inconclusive=True)) == (4, 0)
+    partly = audit(Toy(lambda e: {CHECK.id: passed, second.id: silent}, CHECK, second))
+    assert (partly.verdict(), partly.exit_code()) == (Verdict.PASS, 0)
+
+
 def test_every_target_is_judged_and_keeps_its_own_access() -> None:
     two = FakeRun().study.model_copy(
         update={"recommenders": (RecommenderSection(name="ease"), RecommenderSection(name="none"))}

@@ -66,6 +66,8 @@ def test_a_recommender_that_ignores_the_label_has_exactly_no_effect(live, ask, n
     for finding in found.values():
         assert finding.effect == 0.0
         assert finding.verdict is Verdict.PASS
+        assert "exactly 0" in finding.because  # no bound of width zero at some confidence
+        assert any("reads no attributes, and answered" in note for note in finding.notes)
 
 
 def test_one_world_is_judged_by_its_people_and_says_so(live, ask):

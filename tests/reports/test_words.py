@@ -9,6 +9,7 @@ import pytest
 
 from loopaudit.audit.finding import Verdict
 from loopaudit.reports import words
+from loopaudit.reports.page import effect_text
 
 
 @pytest.mark.parametrize(
@@ -77,6 +78,24 @@ def test_each_verdict_makes_its_own_claim(result: Any) -> None:
         "the threshold of 0.25 is neither exceeded nor ruled out; about 24 worlds would decide."
     )
     assert words.claim(by["sasrec/privacy.membership"]).startswith("Not measured: needs access")
+
+
+def test_an_effect_without_spread_promises_no_confidence(result: Any) -> None:
+    pure = replace(result.findings[0], verdict=Verdict.PASS, effect=0.0, low=0.0, high=0.0)
+    assert words.claim(pure).endswith(
+        "bits, the same in all 10 worlds: below the threshold of 0.25."
+    )
+    assert effect_text(pure).endswith("(the same in all 10 worlds)")
+    assert effect_text(replace(pure, low=None, high=None)).endswith("(no bounds)")
+
+
+def test_a_family_without_an_answer_is_named(result: Any) -> None:
+    gates = [f for f in result.findings if f.check.role == "gate"]
+    silent = [
+        replace(f, verdict=Verdict.NOT_RUN) if f.check.family == "privacy" else f for f in gates
+    ]
+    assert "No answer at all about privacy of ease" in words.opinion(silent)
+    assert "No answer" not in words.opinion([replace(f, verdict=Verdict.NOT_RUN) for f in gates])
 
 
 def test_an_open_question_says_why_it_is_open(result: Any) -> None:
