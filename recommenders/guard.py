@@ -289,9 +289,9 @@ class Guard:
         NaN and +inf become -inf. None where it has no scores or the call failed.
         """
         n = len(requests)
-        self.faults.requests += n
         if not self.can_score:
             return None
+        self.faults.requests += n
         answer = Answer(n, 1)
         size = self._batch(n)
         parts = []

@@ -41,6 +41,12 @@ LIST_LENGTH = 200
 
 RESAMPLES = 200
 
+UNMOVED = (
+    "training it on other interactions changed none of its answers: either it does not learn from "
+    "the log it is handed (and what it was trained on elsewhere is unknown here), or its answers "
+    "show nothing of it"
+)
+
 LEAK = 3.3
 """Standard errors at which an attack without the model is taken for a leaking split (about one
 false alarm in a thousand)."""
@@ -157,9 +163,10 @@ def candidate_scores(
     if scores is not None:
         known = np.where(np.isfinite(scores), scores, np.nan).astype(np.float64)
         known[history.row_index, history.values] = np.nan
-        centre = np.nanmean(known, axis=1, keepdims=True)
-        spread = np.maximum(np.nanstd(known, axis=1, keepdims=True), 1e-12)
-        standard = np.nan_to_num((known - centre) / spread, nan=0.0)
+        n = np.maximum(np.isfinite(known).sum(axis=1, keepdims=True), 1)  # a hostile row has none
+        centre = np.nansum(known, axis=1, keepdims=True) / n
+        spread = np.sqrt(np.nansum((known - centre) ** 2, axis=1, keepdims=True) / n)
+        standard = np.nan_to_num((known - centre) / np.maximum(spread, 1e-12), nan=0.0)
         return standard[row, split.item], "scores"
     items = guard.recommend(request).items
     place = np.full((len(users), n_items), items.shape[1], dtype=np.float64)
@@ -270,9 +277,9 @@ class Membership:
         run, seed = evidence.run, child_seed(evidence.seed, "membership")
         if "W" not in evidence.access:
             return {}
+        ids = [check.id for check in self.checks(evidence.settings)]
         models = TARGETS + evidence.settings.shadows
         split = coin_split(run.history(0), models=models, seed=seed)
-        ids = [check.id for check in self.checks(evidence.settings)]
         attacked = len(np.unique(split.user))
         if attacked < MIN_USERS or len(split.user) < MIN_PAIRS:
             reason = (
@@ -303,6 +310,14 @@ class Membership:
             scores[model], how = candidate_scores(
                 guard, split, seed=child_seed(seed, "ask", model), attributes=attributes
             )
+            if 2 * guard.faults.unanswered > guard.faults.requests > 0:
+                silent = (
+                    f"the recommender left {guard.faults.unanswered:,} of "
+                    f"{guard.faults.requests:,} requests of the attack unanswered"
+                )
+                return dict.fromkeys(ids, Measurement(missing=silent))
+        if (scores == scores[0]).all():
+            return dict.fromkeys(ids, Measurement(missing=UNMOVED))
         return attack(split, scores, how, baseline, generator(seed, "bootstrap"))
 
 

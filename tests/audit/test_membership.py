@@ -248,3 +248,19 @@ def test_non_members_served_by_a_popularity_list_make_any_model_look_leaky(crowd
     routed = np.where(inside[:, None], folded, popular.recommend(asked).items)
     assert attack(routed) > 0.75
     assert attack(folded) < 0.65
+
+
+def test_nothing_passes_about_a_recommender_that_learns_nothing_here(live, ask, tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text("def first(history, k):\n    return range(k)\n")
+    found = ask(Membership(), live(f"{mine}:first", worlds=1, audit={"shadows": 2}))
+    assert {f.verdict for f in found.values()} == {Verdict.NOT_RUN}
+    assert "does not learn from the log" in found[AUC].because
+
+
+def test_an_attack_on_a_recommender_that_does_not_answer_is_no_pass(live, ask, tmp_path):
+    mine = tmp_path / "mute.py"
+    mine.write_text("def mute(history, k):\n    raise RuntimeError('no')\n")
+    found = ask(Membership(), live(f"{mine}:mute", worlds=1, audit={"shadows": 2}))
+    assert {f.verdict for f in found.values()} == {Verdict.NOT_RUN}
+    assert "requests of the attack unanswered" in found[AUC].because
