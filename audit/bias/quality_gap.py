@@ -168,13 +168,17 @@ class QualityGap:
             Check(
                 id="bias.quality-disparity",
                 family=self.family,
-                question=f"Does any group by {group} differ from any other in quality?",
-                estimand=(
-                    f"largest minus smallest group mean of NDCG@{K} over the groups by {group}, as "
-                    "a share of the overall mean, against permutations of the labels within "
-                    f"quarters of profile size; {protocol}"
+                question=(
+                    f"With equally long profiles, does any group by {group} differ from another "
+                    "in quality?"
                 ),
-                statistic=f"NDCG@{K} range over groups",
+                estimand=(
+                    f"largest difference in mean NDCG@{K} between two groups by {group} among "
+                    "people with equally long profiles (weighted mean over quarters of profile "
+                    "size), as a share of the overall mean, against permutations of the labels "
+                    f"within these quarters; {protocol}"
+                ),
+                statistic=f"NDCG@{K} range over groups at equal profile size",
                 unit_label="share of mean NDCG",
                 unit="user",
                 tau=0.1,
@@ -183,7 +187,10 @@ class QualityGap:
                 alpha=settings.alpha,
                 role="descriptive",
                 access="BW",
-                formula=f"max_g mean_g - min_g mean_g; {ndcg}",
+                formula=(
+                    "max over pairs (a, b) of sum_s w_s (mean_as - mean_bs) / sum_s w_s over "
+                    f"quarters s of profile size, w_s = n_as n_bs / (n_as + n_bs); {ndcg}"
+                ),
                 source="MetricFrame.difference of fairlearn; inference by permutation is ours",
                 not_tested=not_tested,
                 mitigation=mitigation,

@@ -333,7 +333,7 @@ def _contrast(
     windows: Windows,
     *,
     note: str = "",
-    undefined: str = "no slate holds an item with a known topic",
+    undefined: str = "nobody was shown items with a known topic both early and late",
 ) -> Measurement:
     """Narrowing under the first arm minus under the second, world by world."""
     narrowing = {kind: values[:, 0] - values[:, 1] for kind, values in arms.items()}

@@ -29,9 +29,19 @@ def test_the_shift_is_the_one_the_loop_saw(live):
 
 def test_people_who_consumed_nothing_are_neither_worse_nor_better_off(live):
     run = live("popularity", arms=["none"], steps=2, worlds=1, people={"outside_utility": 30.0})
-    worse, better, people = worse_and_better(run, "subject", "none", 0)
+    *shares, people = worse_and_better(run, "subject", "none", 0)
     assert people == 0
-    assert np.isnan([worse, better]).all()
+    assert np.isnan(shares).all()
+
+
+def test_how_much_is_lost_stands_beside_how_many_lose(live, ask):
+    run = live("popularity", arms=["none"], steps=4, worlds=1)
+    worse, better, loss, people = worse_and_better(run, "subject", "none", 0)
+    assert people > 0
+    assert 0 <= better < worse <= 1
+    assert 0 < loss < 1
+    table = ask(InducedShift(), run)["manipulation.worse-by-own-taste"].tables[0]
+    assert dict(zip(table.columns, table.rows[0], strict=True))["fit lost, share of it"] == loss
 
 
 def test_a_planted_shaper_is_found_beyond_the_natural_shift(live, ask):
@@ -40,7 +50,8 @@ def test_a_planted_shaper_is_found_beyond_the_natural_shift(live, ask):
     )
     finding = ask(InducedShift(), run)["manipulation.induced-shift"]
     assert finding.verdict is Verdict.VIOLATION
-    assert finding.floor == finding.arm_values["none"] > 0.1  # tastes move anyhow
+    assert finding.arm_values["none"] > 0.1  # tastes move anyhow
+    assert finding.floor is None  # the natural shift is subtracted already
 
 
 def test_nobody_is_manipulated_when_nobody_recommends(live, ask):
