@@ -3,7 +3,7 @@ does it cry wolf where there is none?
 
 Each run of the self-test is a small study of its own, lived in memory and audited by one auditor:
 planted harms give power, clean controls the false-positive rate. Some controls are traps: people
-who drift by themselves, groups that differ by nature, non-members served by another code path.
+who drift by themselves, groups that differ by nature.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -21,7 +20,7 @@ import numpy as np
 
 from ..recommenders.randomness import child_seed
 from ..simulation.run import Run
-from ..simulation.runner import simulate
+from ..simulation.runner import fresh_interpreters, simulate
 from .auditor import declared, named_auditor
 from .evidence import Evidence, access_of
 from .finding import Verdict
@@ -33,7 +32,6 @@ Progress = Callable[[int, int, str], None]
 """Called as ``progress(done, total, what)``; the unit is one audit."""
 
 SEED = 20_260_101
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 
 
 @dataclass(frozen=True)
@@ -150,34 +148,17 @@ def _audits(
         for index, seed in jobs:
             yield index, seed, audit_once(todo[index], seed)
         return
-    with (
-        _one_thread(),
-        ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool,
-    ):
-        futures = {
-            pool.submit(audit_once, todo[index], seed): (index, seed) for index, seed in jobs
-        }
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        with fresh_interpreters():
+            futures = {
+                pool.submit(audit_once, todo[index], seed): (index, seed) for index, seed in jobs
+            }
         try:
             for future in as_completed(futures):
                 yield *futures[future], future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Children start with one thread each: two beside a busy neighbour are slower than one."""
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _rows(case: Case, outcomes: list[dict[str, Outcome]]) -> Iterator[SelfTestRow]:
