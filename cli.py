@@ -202,7 +202,8 @@ def _simulated(console: Console, study: Study, out: Path | None, workers: int) -
 
     workers = _counted(workers)
     folder = run_directory(study, out)
-    again = f"loopaudit simulate {folder / 'study.toml'} --out {folder}"
+    verb = "simulate" if console.command == "simulate" else "audit"  # a demo is a study, audited
+    again = f"loopaudit {verb} {folder / 'study.toml'} --out {folder}"
     with console.keeping(folder, again=again), console.progress("simulate") as bar:
         run = live(study, out=folder, workers=workers, progress=bar)
     console.told("run", str(folder))
@@ -266,7 +267,7 @@ def compare(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Put two audited runs side by side; exit 1 if something is new or worse."""
+    """Put two audited runs side by side; exit 1 if a deciding check is new or worse."""
     from .reports.compare import compare as beside
     from .reports.report import Report
 
@@ -274,7 +275,8 @@ def compare(
     old, new = Report.open(before), Report.open(after)
     changed = beside(old.result, new.result, run_before=old.run, run_after=new.run)
     n = len(changed.regressions)
-    result = f"{n} of {len(changed.changes)} findings new or worse"
+    deciding = sum(change.decides for change in changed.changes)
+    result = f"{n} of {deciding} deciding checks new or worse"
     return console.finish(changed.exit_code, result, shown=changed, comparison=changed.to_json())
 
 

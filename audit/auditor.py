@@ -109,7 +109,9 @@ def declared(auditor: Auditor, settings: AuditSection) -> tuple[Check, ...]:
     for check in checks:
         _well_formed(check, auditor)
     return tuple(
-        replace(check, tau=float(settings.tau[check.id]), tau_source="study.toml, [audit] tau")
+        replace(
+            check, tau=float(settings.tau[check.id]), tau_source="study.toml or --set: [audit] tau"
+        )
         if check.id in settings.tau
         else check
         for check in checks

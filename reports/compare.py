@@ -52,6 +52,7 @@ class Change:
         difference: effect after minus before, harm positive; None when it cannot be formed.
         low, high: bounds of the difference at the findings' own level.
         note: why it is not comparable, or what else differs.
+        decides: a deciding check; others inform, and are no regression.
     """
 
     key: str
@@ -65,6 +66,7 @@ class Change:
     high: float | None = None
     unit: str = ""
     note: str = ""
+    decides: bool = True
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,12 @@ class Comparison:
 
     @property
     def regressions(self) -> tuple[Change, ...]:
-        """What is new or worse."""
-        return tuple(c for c in self.changes if c.status in ("new", "worse"))
+        """What is new or worse among the checks that decide."""
+        return tuple(c for c in self.changes if c.decides and c.status in ("new", "worse"))
 
     @property
     def exit_code(self) -> int:
-        """1 when something is new or worse, else 0."""
+        """1 when a deciding check is new or worse, else 0."""
         return 1 if self.regressions else 0
 
     def to_json(self) -> dict[str, Any]:
@@ -136,7 +138,7 @@ class Comparison:
             effect = f"{words.rounded(c.effect_before)} → {words.rounded(c.effect_after)} {c.unit}"
             table.add_row(
                 Text(c.status, style="bold" if c in self.regressions else ""),
-                Text(c.key),
+                Text(c.key + ("" if c.decides else " (informs only)")),
                 Text(verdict),
                 Text(effect if c.difference is not None else ""),
                 Text(c.note or _bounds(c.difference, c.low, c.high)),
@@ -204,12 +206,15 @@ def _change(key: str, old: Finding | None, new: Finding | None) -> Change:
             "" if old is None else str(old.verdict),
             "" if new is None else str(new.verdict),
             note="was not asked before" if old is None else "is no longer asked",
+            decides=present.check.role == "gate",
         )
     differs = [n for n in _SAME if getattr(old.check, n) != getattr(new.check, n)]
     difference = _difference(old, new) if not set(differs) - {"tau", "alpha"} else None
     note, status = "", _status(old, new, difference)
     if differs:
-        note, status = f"asked differently: {', '.join(differs)}", "not comparable"
+        note = f"asked differently: {', '.join(differs)}"
+        # nor may another wording of the question hide a violation
+        status = "new" if status == "new" else "not comparable"
     elif Verdict.NOT_RUN in (old.verdict, new.verdict) and old.verdict is not new.verdict:
         note = f"not run {'before' if old.verdict is Verdict.NOT_RUN else 'now'}: "
         note += old.because if old.verdict is Verdict.NOT_RUN else new.because
@@ -225,6 +230,7 @@ def _change(key: str, old: Finding | None, new: Finding | None) -> Change:
         high=difference[2] if difference else None,
         unit=new.check.unit_label,
         note=note,
+        decides=new.check.role == "gate",
     )
 
 

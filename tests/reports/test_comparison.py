@@ -83,6 +83,22 @@ def test_another_threshold_is_another_question(one: Any) -> None:
     assert change.difference == 0  # the same quantity, so its change can still be told
 
 
+def test_asking_differently_hides_no_new_violation(one: Any) -> None:
+    passed = at(one, P, 0.1)
+    found: Finding = one.findings[0]
+    change = changed(passed, at(altered(one, check=replace(found.check, alpha=0.1)), V, 0.5))
+    assert change.status == "new"
+    assert "asked differently: alpha" in change.note
+
+
+def test_a_check_that_only_informs_is_told_but_no_regression(one: Any) -> None:
+    told = altered(one, check=replace(one.findings[0].check, role="descriptive"))
+    comparison = compare(at(told, P, 0.1), at(told, V, 0.5))
+    assert comparison.changes[0].status == "new"
+    assert comparison.exit_code == 0
+    assert "(informs" in str(comparison)
+
+
 def test_another_quantity_has_no_difference(one: Any) -> None:
     found: Finding = one.findings[0]
     change = changed(one, altered(one, check=replace(found.check, statistic="something else")))
