@@ -286,7 +286,7 @@ def _work(study_json: str, index: int, out: str) -> None:
 
 
 @contextmanager
-def _fresh_interpreters() -> Iterator[None]:
+def fresh_interpreters() -> Iterator[None]:
     """Spawned workers start with one thread each and do not run the caller's script again.
 
     A user's fourteen-line script has no ``if __name__ == "__main__"``; our work never lives in
@@ -322,7 +322,7 @@ def _in_processes(study: Study, out: Path, workers: int, counter: _Counter) -> N
     listener.start()
     pool = ProcessPoolExecutor(workers, context, initializer=_enter_worker, initargs=(queue,))
     try:
-        with _fresh_interpreters():
+        with fresh_interpreters():
             text = study.model_dump_json()
             futures: list[Future[None]] = [
                 pool.submit(_work, text, index, str(out)) for index in range(study.study.worlds)
