@@ -134,7 +134,7 @@ def live(
         similar when it made the slates of that step.
     """
     n_users, n_new = params.users, params.new_items
-    attention = np.arange(1, params.steps * n_new + 1) ** params.attention
+    attention = np.arange(1.0, params.steps * n_new + 1) ** params.attention
     everyone = np.arange(n_users)
     clicks = np.zeros(market.true.shape)
     free = np.ones(market.true.shape, dtype=bool)
@@ -226,7 +226,7 @@ def run(params: Params, *, seed: int, progress: Progress) -> StudyResult:
 
 def _tolerance(params: Params) -> float:
     """Three hundredths for eight simulations or more, wider where chance is larger."""
-    return round(TOLERANCE * max(1.0, (8 / params.simulations) ** 0.5), 3)
+    return round(float(TOLERANCE * max(1.0, (8 / params.simulations) ** 0.5)), 3)
 
 
 def _at_paper_size(params: Params) -> bool:

@@ -26,7 +26,7 @@ def beta_around(luck: np.random.Generator, mean: Floats, sd: float) -> Floats:
     """Draws from Chaney's Beta'(mean, sd); means are clipped at 1e-9 (footnote 3 of the paper)."""
     mean = np.maximum(mean, 1e-9)
     alpha = ((1 - mean) / sd**2 - 1 / mean) * mean**2
-    return luck.beta(alpha, alpha * (1 / mean - 1))
+    return np.asarray(luck.beta(alpha, alpha * (1 / mean - 1)), dtype=np.float64)
 
 
 def utilities(luck: np.random.Generator, tastes: Floats, items: Floats) -> tuple[Floats, Floats]:
@@ -110,10 +110,9 @@ def choose(
     new_appeal = new[user, new_order] * attention[places]
     old, fresh = old_appeal.argmax(axis=1), new_appeal.argmax(axis=1)
     one = user[:, 0]
-    return np.where(
-        old_appeal[one, old] > new_appeal[one, fresh],
-        order[one, old],
-        new_order[one, fresh] + n_items - n_new,
+    best_old, best_new = order[one, old], new_order[one, fresh] + n_items - n_new
+    return np.asarray(
+        np.where(old_appeal[one, old] > new_appeal[one, fresh], best_old, best_new), dtype=np.int64
     )
 
 
@@ -229,7 +228,8 @@ class ImplicitMF:
         left = np.empty((len(clicks), k, k))
         left[:, up, right] = left[:, right, up] = self.weight * pairs
         left += other.T @ other + self.reg * np.eye(k)
-        return np.linalg.solve(left, (self.weight + 1) * (clicks @ other)[:, :, None])[:, :, 0]
+        right_side = (self.weight + 1) * (clicks @ other)[:, :, None]
+        return np.asarray(np.linalg.solve(left, right_side)[:, :, 0], dtype=np.float64)
 
     def score(self, n_items: int) -> Floats:
         """(users, items) products of factors."""
