@@ -135,15 +135,21 @@ def describe(error: BaseException) -> str:
 
 def log(error: BaseException, out: Path | None) -> Path:
     """Append the traceback to ``out/log.txt``, or to a new file in the temporary directory."""
-    if out is not None and out.is_dir():
-        path = out / "log.txt"
-    else:
-        import tempfile
+    import tempfile
 
-        path = Path(tempfile.mkdtemp(prefix="loopaudit-")) / "log.txt"
+    lines = [f"{datetime.now().isoformat(timespec='seconds')}\n"]
+    lines += traceback.format_exception(error)
+    if out is not None and out.is_dir():
+        try:
+            return _appended(out / "log.txt", lines)
+        except OSError:  # the disk that the run filled
+            pass
+    return _appended(Path(tempfile.mkdtemp(prefix="loopaudit-")) / "log.txt", lines)
+
+
+def _appended(path: Path, lines: list[str]) -> Path:
     with path.open("a", encoding="utf-8") as file:
-        file.write(f"{datetime.now().isoformat(timespec='seconds')}\n")
-        file.writelines(traceback.format_exception(error))
+        file.writelines(lines)
     return path
 
 

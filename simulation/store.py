@@ -19,6 +19,10 @@ from ..recommenders.errors import UserError
 Arrays = dict[str, NDArray[Any]]
 
 
+class CannotWrite(RuntimeError):
+    """The disk is full, or the directory went away; the run can be resumed."""
+
+
 class Store(Protocol):
     """Named frames, arrays and JSON documents; names are relative POSIX paths."""
 
@@ -76,9 +80,9 @@ class DiskStore:
 
     def _write(self, name: str, content: bytes) -> None:
         path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
                 file.write(content)
                 file.flush()
@@ -86,9 +90,9 @@ class DiskStore:
             temporary.replace(path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
-            raise UserError(
-                f"cannot write {path}: {error.strerror}. What was finished is kept; free some "
-                "space or choose another --out, then run the same command to go on"
+            raise CannotWrite(
+                f"cannot write {path}: {error.strerror}. What was finished is kept; make room, "
+                "then run the same command to go on"
             ) from error
 
     def put_frame(self, name: str, frame: pl.DataFrame) -> None:
