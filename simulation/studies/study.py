@@ -20,6 +20,7 @@ from ...recommenders.errors import UserError, unknown_name
 STUDIES: tuple[str, ...] = (
     *("jiang2019", "dean2022", "polya", "satisfaction", "kalimeris2021"),
     *("chaney2018", "tampering", "lucherini2021", "mansoury2020"),
+    "triple_filter_bubble",
 )
 """Names of the studies, which are the names of their modules."""
 
