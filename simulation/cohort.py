@@ -68,9 +68,11 @@ class Cohort(mesa.Agent):
         now = self.columns
         topics = now.topics
         consumed = np.where(clicked[:, None] >= 0, topics[np.maximum(clicked, 0)], np.float32(0))
-        slots = np.maximum((items >= 0).sum(axis=1, keepdims=True), 1)
-        shown = np.where(items[..., None] >= 0, topics[np.maximum(items, 0)], np.float32(0))
-        mean_shown = (shown.sum(axis=1) / slots).astype(np.float32)  # (n, topics)
+        mean_shown = np.zeros_like(consumed)  # (n, topics)
+        if people.exposure_drift > 0:
+            slots = np.maximum((items >= 0).sum(axis=1, keepdims=True), 1)
+            shown = np.where(items[..., None] >= 0, topics[np.maximum(items, 0)], np.float32(0))
+            mean_shown = (shown.sum(axis=1) / slots).astype(np.float32)
         now.taste[users] = change_taste(people, now.taste[users], consumed, mean_shown)
         everyone = np.zeros_like(now.satiation[self.rows])
         everyone[users - self.rows.start] = consumed
