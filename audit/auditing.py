@@ -41,8 +41,13 @@ __all__ = [
 Progress = Callable[[int, int, str], None]
 """Called as ``progress(done, total, what)``: ``what`` is the auditor at work."""
 
-UNANSWERED = ("raised", "timed_out", "not_slates", "wrong_shape", "not_finite", "switched_off")
-"""Kinds of fault that can leave a person without an answer; the others are always repaired."""
+UNANSWERED = (
+    ("raised", "timed_out", "not_slates", "wrong_shape", "not_finite", "switched_off"),
+    ("unknown_item",),
+    ("short",),
+)
+"""Kinds of fault that can leave a person without an answer, what explains it best first; the
+others are always repaired."""
 
 WORTH_A_NOTE, TOO_MANY = 0.01, 0.5
 """Shares of unanswered requests: from the first on findings say so, beyond the second there is
@@ -272,9 +277,10 @@ class _Unanswered:
     @classmethod
     def of(cls, faults: Mapping[str, Any]) -> _Unanswered:
         requests = int(faults.get("requests", 0))
-        lost = {kind: int(faults.get("counts", {}).get(kind, 0)) for kind in UNANSWERED}
+        counts = faults.get("counts", {})
+        kinds = next((k for k in UNANSWERED if any(counts.get(kind) for kind in k)), ("short",))
         n = int(faults.get("unanswered", 0))
-        worst = max(lost, key=lambda kind: lost[kind]).replace("_", " ")
+        worst = max(kinds, key=lambda kind: int(counts.get(kind, 0))).replace("_", " ")
         text = (
             f"the recommender left {n:,} of {requests:,} requests unanswered (mostly: {worst}), "
             "and these people were shown nothing"

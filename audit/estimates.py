@@ -95,6 +95,7 @@ def from_standard_error(
     """
     if error <= 1e-12 * max(abs(effect), abs(tau)):
         return without_spread(effect, n, tau=tau, alpha=alpha, unit=unit)
+    effect, error = float(effect), float(error)  # a reader of Finding.low sees no numpy type
     critical = t_quantile(n - 1, 1 - alpha)
     return Estimate(
         effect,

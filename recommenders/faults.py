@@ -46,7 +46,8 @@ class Faults:
         requests: how many were asked in all.
         counts: requests affected (calls, for "fit_failed") by kind; see :data:`KINDS`.
         examples: at most 5 texts of at most 200 characters; hostile until escaped.
-        unanswered: requests whose people were shown nothing because the call failed.
+        unanswered: requests whose people were shown nothing: the call failed, or no item of the
+            answer could be shown although some were left.
         strikes: crashed or hung calls in a row, up to now.
         off: whether the recommender has been switched off.
     """

@@ -145,7 +145,6 @@ class Guard:
                 part = requests.take(rows)
                 serve(part, rows, answer)
         self._count_short(requests, answer)
-        self.faults.unanswered += int((answer.failed & (answer.items < 0).all(axis=1)).sum())
         return answer.slates()
 
     def _by_score(self, part: Requests, rows: NDArray[np.int64], answer: Answer) -> None:
@@ -271,8 +270,10 @@ class Guard:
         answer.put(name, rows, numbers)
 
     def _count_short(self, requests: Requests, answer: Answer) -> None:
-        """Rows that answered, yet with fewer items than were asked for and left to show."""
+        """Rows that answered, yet with fewer items than were asked for and left to show, and rows
+        whose people were shown nothing at all, be it by a failure or an empty answer."""
         found = (answer.items >= 0).sum(axis=1)
+        self.faults.unanswered += int((answer.failed & (found == 0)).sum())
         rows = np.flatnonzero((found < requests.k) & ~answer.failed)
         if len(rows) == 0:
             return
@@ -281,7 +282,9 @@ class Guard:
             history = requests.history.take(rows)
             pairs = np.unique(history.row_index * self.n_items + history.values)
             left -= np.bincount(pairs // self.n_items, minlength=len(rows))
-        self.faults.add("short", int((found[rows] < np.minimum(left, requests.k)).sum()))
+        short = found[rows] < np.minimum(left, requests.k)
+        self.faults.add("short", int(short.sum()))
+        self.faults.unanswered += int((short & (found[rows] == 0)).sum())
 
     def score(self, requests: Requests) -> NDArray[np.float32] | None:
         """(n, n_items) scores as the recommender gives them, history not masked.

@@ -212,6 +212,8 @@ def test_people_who_were_shown_nothing_are_no_evidence_of_a_pass() -> None:
     some = audit(Toy(narrows(0.0)), run=few)
     assert some.findings[0].verdict is Verdict.PASS
     assert "30 of 1,000 requests unanswered (mostly: raised)" in some.findings[0].notes[0]
+    empty = FakeRun(counts={"short": 40, "unknown_item": 30}, unanswered=30)
+    assert "(mostly: unknown item)" in audit(Toy(narrows(0.0)), run=empty).findings[0].notes[0]
     hung = FakeRun(counts={"timed_out": 3, "switched_off": 800}, unanswered=803)
     most = audit(Toy(narrows(0.0)), run=hung)
     assert most.findings[0].verdict is Verdict.NOT_RUN

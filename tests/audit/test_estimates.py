@@ -31,6 +31,7 @@ def test_t_interval_by_scipy() -> None:
     assert ours.p_value == pytest.approx(theirs.pvalue)
     interval = stats.t.interval(0.90, 11, x.mean(), stats.sem(x))
     assert (ours.low, ours.high) == pytest.approx(interval)
+    assert {type(ours.effect), type(ours.low), type(ours.high)} == {float}  # for who prints them
 
 
 def test_exact_share_by_scipy() -> None:

@@ -615,3 +615,10 @@ def test_only_people_who_were_shown_nothing_count_as_unanswered() -> None:
     crashed = guard(Answers(lambda r: 1 / 0))  # type: ignore[arg-type,return-value]
     crashed.recommend(ask([], [0]))
     assert crashed.faults.unanswered == 2
+    nan = np.full((2, N_ITEMS), np.nan, np.float32)
+    useless = guard(ScoresOnly(lambda r: nan))
+    useless.recommend(ask([], [0]))
+    assert useless.faults.unanswered == 2  # it answered, but nothing could be shown
+    exhausted = guard(ScoresOnly(lambda r: nan[: len(r)]))
+    exhausted.recommend(ask(list(range(N_ITEMS))))
+    assert exhausted.faults.unanswered == 0  # there was nothing left to show
