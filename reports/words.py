@@ -351,8 +351,13 @@ def data_words(study: dict[str, Any]) -> str:
     if not world:
         return "not recorded"
     if world.get("kind") == "dataset":
-        people = world.get("dataset", "a data set")
-        return f"Simulated people and catalog fitted to {people}"
+        data = str(world.get("dataset", "a data set")).rsplit("/", 1)[-1]
+        n = counted(int(world.get("users", 0)), "person", "people")
+        return (
+            f"Up to {n} a world, drawn from {data} with what they did before the loop; their "
+            "tastes, and all they do in it, are simulated. Worlds share these data: what is found "
+            "holds for these people, not for others"
+        )
     return (
         f"Synthetic market: {counted(int(world.get('users', 0)), 'person', 'people')}, "
         f"{counted(int(world.get('items', 0)), 'item')}, "

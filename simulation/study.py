@@ -183,10 +183,13 @@ class Study(Section):
 
 
 def label_of(recommender: RecommenderSection) -> str:
-    """The file-system-safe name a recommender's arm carries: "multvae", "my_pkg.MyRecommender"."""
+    """The file-system-safe name a recommender's arm carries: "multvae", "my_pkg.MyRecommender",
+    "mine.Trending" for ``path/mine.py:Trending``."""
     raw = recommender.label or recommender.name
     if recommender.label == "" and raw in ("random", "popularity", "none", "oracle"):
         raw = f"{raw}-target"
     tail = raw.rsplit("/", 1)[-1] if ":" not in raw.split("/")[0] else raw
+    if not recommender.label:
+        tail = tail.replace(".py:", ".")
     safe = "".join(c if c.isalnum() or c in "._-" else "." for c in tail).strip(".")
     return safe or "recommender"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopaudit.recommenders.errors import UserError
-from loopaudit.simulation.study import RecommenderSection, Study
+from loopaudit.simulation.study import RecommenderSection, Study, label_of
 from loopaudit.simulation.study_file import (
     commented_toml,
     read_study,
@@ -136,6 +136,18 @@ def test_a_recommender_by_itself_makes_a_study() -> None:
         recommender_study("ease", dataset="a.csv", columns=["user"])
     with pytest.raises(UserError, match="--data"):
         recommender_study("ease", folder="somewhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("src/mine.py:Trending", "mine.Trending"),
+        ("my_package:Model", "my_package.Model"),
+        ("popularity", "popularity-target"),
+    ],
+)
+def test_a_recommender_is_called_after_its_file_or_module(name: str, label: str) -> None:
+    assert label_of(RecommenderSection(name=name)) == label
 
 
 def test_a_toml_date_is_a_wrong_value_not_a_crash() -> None:

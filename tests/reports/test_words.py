@@ -121,3 +121,9 @@ def test_opinion_counts_only_checks_that_decide(result: Any) -> None:
 def test_access_is_said_in_words() -> None:
     assert words.access_words("BS") == "asking it for recommendations and reading its scores"
     assert words.access_words("") == "nothing"
+
+
+def test_people_of_a_dataset_are_counted_and_not_taken_for_everybody() -> None:
+    told = words.data_words({"world": {"kind": "dataset", "dataset": "a/ml.csv", "users": 300}})
+    assert told.startswith("Up to 300 people a world, drawn from ml.csv")
+    assert "not for others" in told
