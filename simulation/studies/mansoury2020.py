@@ -55,7 +55,7 @@ class Params(StudyParams):
     @classmethod
     def quick(cls) -> Self:
         """An invented long tail of 1,000 people and 800 items."""
-        return cls(data="synthetic", epochs=20, epochs_again=2)
+        return cls(data="synthetic", epochs=10, epochs_again=1)
 
 
 # Who took what -----------------------------------------------------------------------------------

@@ -208,8 +208,9 @@ class ImplicitMF:
         """Alternate; items that nobody took have factors of exactly zero."""
         taken = np.flatnonzero(clicks.any(axis=0))
         some = np.ascontiguousarray(clicks[:, taken])
-        sweeps = self.again if len(self.items) and self.again else self.sweeps
-        if sweeps == self.sweeps:
+        first = len(self.items) == 0 or self.again == 0
+        sweeps = self.sweeps if first else self.again
+        if first:
             shape = (len(taken), self.view.shape[1])
             factors = np.abs(self.luck.standard_normal(shape)) * 0.01
         else:

@@ -229,7 +229,9 @@ def look(society: Society, network: Flags) -> View:
     kept = society.item >= 0
     _, column = np.unique(society.item[kept], return_inverse=True)
     holder = np.nonzero(kept)[0]
-    held = csr_matrix((np.ones(len(holder)), (holder, column)), shape=(n, column.max() + 1))
+    held = csr_matrix(
+        (np.ones(len(holder)), (holder, column)), shape=(n, column.max(initial=0) + 1)
+    )
     shared = (held @ held.T).toarray() > 0
     np.fill_diagonal(shared, False)
     _, label = connected_components(shared, directed=False)
