@@ -129,6 +129,8 @@ class DiskStore:
         (self.root / name).unlink(missing_ok=True)
 
     def listing(self, prefix: str) -> list[str]:
+        if not self.root.is_dir():
+            return []  # and not the files beside it whose names begin like its own
         top = self.root / prefix
         files = top.rglob("*") if top.is_dir() else top.parent.glob(f"{top.name}*")
         return sorted(p.relative_to(self.root).as_posix() for p in files if p.is_file())

@@ -203,6 +203,12 @@ def test_a_directory_with_other_files_is_refused(tmp_path):
         simulate(small("random"), out=tmp_path, workers=1)
 
 
+def test_a_file_beside_the_directory_does_not_matter(tmp_path):
+    """As in ``loopaudit simulate study.toml --out run > run.log``."""
+    (tmp_path / "run.log").write_text("begun")
+    assert simulate(small("popularity"), out=tmp_path / "run").worlds > 0
+
+
 def test_two_processes_cannot_write_one_directory(tmp_path):
     from loopaudit.simulation.store import Lock
 
