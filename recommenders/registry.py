@@ -188,6 +188,15 @@ def name_objects(
     return tables, factories
 
 
+def _taken(function: Callable[..., object]) -> set[str]:
+    """Names of a function's parameters after ``history, k``; none where compiled code does not
+    tell."""
+    try:
+        return set(list(inspect.signature(function).parameters)[2:])
+    except (TypeError, ValueError):
+        return set()
+
+
 def _recommender(thing: object, args: dict[str, object], entry: Entry) -> Recommender:
     """A fresh recommender from a class, an instance or a function."""
     if not inspect.isclass(thing) and not hasattr(thing, "recommend") and callable(thing):
@@ -196,7 +205,8 @@ def _recommender(thing: object, args: dict[str, object], entry: Entry) -> Recomm
         reserved = [name for name in OPTIONAL if name in args]
         if reserved:
             raise UserError(f"{entry.name}: {reserved[0]!r} is given by the harness, not by args")
-        _check_args(thing, [[], 1], args, entry)
+        # what the harness hands over need not be among the args
+        _check_args(thing, [[], 1], {**dict.fromkeys(_taken(thing) & {*OPTIONAL}), **args}, entry)
         return FunctionRecommender(thing, args)
     made = _instance(thing, args, entry)
     if not callable(getattr(made, "recommend", None)):

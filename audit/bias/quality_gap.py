@@ -39,13 +39,15 @@ def profile_strata(log: Interactions, users: NDArray[np.int32]) -> NDArray[np.in
 
 def gap(values: NDArray[np.float64], largest: NDArray[np.bool_]) -> tuple[float, float]:
     """(effect, standard error) of the majority's mean minus everybody else's, as a share of the
-    overall mean.
+    overall mean; NaN when one side has nobody.
 
     The standard error is the infinitesimal jackknife over people (the sum of squared influences),
     which for a plain difference of means is Welch's, up to ``n/(n-1)``.
     """
-    overall = values.mean()
     first, rest = values[largest], values[~largest]
+    if not len(first) or not len(rest):
+        return float("nan"), float("nan")
+    overall = values.mean()
     effect = (first.mean() - rest.mean()) / overall
     influence = -effect * (values - overall) / len(values)
     influence[largest] += (first - first.mean()) / len(first)
@@ -315,7 +317,12 @@ def _in_loop(
             row.append(gap(values[served], people.in_majority[served])[0])
         gaps.append(row)
     table = np.array(gaps)
+    if np.isnan(table).all(axis=0).any():
+        return Measurement(undefined="in some arm a whole group was shown nothing in any world")
     return Measurement(
         effects=table[:, 0] - table[:, 1],
-        arm_values={"target": float(table[:, 0].mean()), "random": float(table[:, 1].mean())},
+        arm_values={
+            "target": float(np.nanmean(table[:, 0])),
+            "random": float(np.nanmean(table[:, 1])),
+        },
     )

@@ -114,6 +114,23 @@ def test_the_gap_and_its_error_are_welchs_when_the_overall_mean_is_known():
     assert error == pytest.approx(welch, rel=0.02)
 
 
+def test_a_gap_to_nobody_is_undefined():
+    assert np.isnan(gap(np.ones(3), np.ones(3, dtype=bool))).all()
+
+
+def test_a_group_that_was_shown_nothing_leaves_the_loops_gap_undefined(live, ask, tmp_path):
+    refuses = tmp_path / "refuses.py"
+    refuses.write_text(
+        "def f(history, k, attributes):\n"
+        "    assert attributes['gender'] != 'F'\n"
+        "    return [i for i in range(150) if i not in set(history)][:k]\n"
+    )
+    run = live(f"{refuses}:f", arms=["random"], worlds=2)
+    found = ask(QualityGap(), run)["bias.loop-quality-gap"]
+    assert found.verdict is Verdict.NOT_RUN
+    assert "a whole group was shown nothing" in found.because
+
+
 def test_the_gaps_error_is_the_jackknifes_over_people():
     luck = np.random.default_rng(1)
     values, largest = luck.exponential(1.0, 400), np.arange(400) < 240

@@ -270,6 +270,16 @@ def test_a_function_gets_indices_or_ids_and_may_return_either() -> None:
     assert g.faults.counts == {"unknown_item": 1}
 
 
+def test_what_the_harness_hands_to_a_function_is_no_missing_argument(tmp_path: Path) -> None:
+    file = tmp_path / "asks.py"
+    file.write_text("def f(history, k, attributes):\n    return range(k)\n")
+    made = registry.create(f"{file}:f")
+    assert made.capabilities.inputs == {"history", "attributes"}
+    file.write_text("def f(user, seed, attributes, more):\n    return range(seed)\n")
+    with pytest.raises(UserError, match="'more'"):
+        registry.create(f"{file}:f")
+
+
 def test_a_function_that_fails_for_one_person_fails_for_that_person_only() -> None:
     def picky(history, k):  # type: ignore[no-untyped-def]
         if history == [0]:
