@@ -178,16 +178,26 @@ def audit(
 
     console = Console("audit", as_json=as_json, quiet=quiet)
     if Path(subject).is_dir():
-        if data or out:
-            raise UserError("--data and --out belong to a new simulation; a run has its own")
+        if data or out or folder or columns:
+            raise UserError(
+                "--data, --folder, --column and --out belong to a new simulation; a run has its own"
+            )
         from .simulation.run import Run
 
         run = Run.open(subject)
-        settings = with_overrides(run.study, overrides or (), source="study.toml").audit
-        return _audited(console, run, settings)
+        asked = with_overrides(run.study, overrides or (), source="study.toml")
+        if asked.model_copy(update={"audit": run.study.audit}) != run.study:
+            raise UserError(
+                f"{subject} is finished, so only [audit] can be set for it (--set audit.alpha=0.01)"
+                "; simulate again for another study"
+            )
+        return _audited(console, run, asked.audit)
     if subject.endswith(".toml"):
-        if data:
-            raise UserError("--data belongs to a recommender; a study names its own ([world])")
+        if data or folder or columns:
+            raise UserError(
+                "--data, --folder and --column belong to a recommender; a study names its own "
+                "([world])"
+            )
         study = read_study(subject, overrides or ())
     else:
         study = recommender_study(

@@ -69,6 +69,11 @@ def test_from_init_to_a_comparison(here: Path, capsys: pytest.CaptureFixture[str
     held = json.loads(told.out)
     assert held["exit_code"] == code == held["comparison"]["exit_code"]
     assert any("ease/" in change["key"] for change in held["comparison"]["changes"])
+    # of a finished run only the questions can be changed, and nothing is ignored in silence
+    assert cli.main(["audit", "a", "--set", "study.steps=3"]) == 2
+    assert "only [audit] can be set" in capsys.readouterr().err
+    assert cli.main(["audit", "a", "--column", "user=u"]) == 2
+    assert "a run has its own" in capsys.readouterr().err
 
 
 def test_a_planted_harm_exits_1_and_a_clean_recommender_does_not(
