@@ -108,20 +108,8 @@ def new_market(params: Params, *, seed: int) -> Market:
 
 def new_model(name: str, market: Market, params: Params, *, seed: int) -> Model:
     """A fresh recommender by its name; "ideal" knows the truth."""
-    luck = generator(seed, "model", name)
-    n_users, n_attributes = market.tastes.shape
-    if name == "popularity":
-        return markets.Popularity(n_users)
-    if name == "content":
-        return markets.Content(n_users, n_attributes)
-    if name == "social":
-        return markets.Social(markets.friends(market.tastes))
-    if name == "mf":
-        sweeps = (params.sweeps, params.sweeps_again)
-        return markets.ImplicitMF(luck, n_users, n_attributes, *sweeps)
-    if name == "random":
-        return markets.Random(luck, n_users, n_attributes)
-    return markets.Ideal(market.true)
+    luck, sweeps = generator(seed, "model", name), (params.sweeps, params.sweeps_again)
+    return markets.new_model(name, market.tastes, market.true, luck, sweeps=sweeps)
 
 
 def live(

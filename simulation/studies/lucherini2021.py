@@ -2,7 +2,7 @@
 
 The market of Chaney et al. with items that are made by creators. Each click pulls the profile of
 the item's creator towards the item, so what a recommender shows decides what will be made. A
-narrow profile has a low Dirichlet entropy. About 12 CPU-seconds a simulation of all recommenders.
+narrow profile has a low Dirichlet entropy. About 17 CPU-seconds a simulation of all recommenders.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from ...recommenders.randomness import generator
 from . import markets
-from .markets import MODELS, Floats, Model
+from .markets import MODELS, Floats
 from .study import Curves, Progress, Row, StudyParams, StudyResult, setting
 
 TITLE = "Content creators: popularity narrows what is made, random exposure does so least"
@@ -110,24 +110,6 @@ class Path:
     distance: Floats
 
 
-def new_model(name: str, tastes: Floats, true: Floats, params: Params, *, seed: int) -> Model:
-    """A fresh recommender by its name; "ideal" reads ``true`` as it fills."""
-    luck = generator(seed, "model", name)
-    n_users, n_attributes = tastes.shape
-    if name == "popularity":
-        return markets.Popularity(n_users)
-    if name == "content":
-        return markets.Content(n_users, n_attributes)
-    if name == "social":
-        return markets.Social(markets.friends(tastes))
-    if name == "mf":
-        sweeps = (params.sweeps, params.sweeps_again)
-        return markets.ImplicitMF(luck, n_users, n_attributes, *sweeps)
-    if name == "random":
-        return markets.Random(luck, n_users, n_attributes)
-    return markets.Ideal(true)
-
-
 def live(name: str, params: Params, *, seed: int) -> Path:
     """The same people and the same first creators with one recommender."""
     luck = generator(seed, "people")
@@ -140,7 +122,8 @@ def live(name: str, params: Params, *, seed: int) -> Path:
     true, known, clicks = np.zeros(size), np.zeros(size), np.zeros(size)
     free = np.ones(size, dtype=bool)
     attention = np.arange(1.0, size[1] + 1) ** params.attention
-    model = new_model(name, tastes, true, params, seed=seed)
+    sweeps = (params.sweeps, params.sweeps_again)
+    model = markets.new_model(name, tastes, true, generator(seed, "model", name), sweeps=sweeps)
     entropy, distance = [profile_entropy(profiles)], []
     for step in range(params.steps):
         old, n = step * n_new, (step + 1) * n_new

@@ -269,6 +269,32 @@ class Ideal:
         return self.true[:, : self.trained]
 
 
+def new_model(
+    name: str, tastes: Floats, true: Floats, luck: np.random.Generator, *, sweeps: tuple[int, int]
+) -> Model:
+    """A fresh recommender.
+
+    Args:
+        name: one of ``MODELS``, or "ideal".
+        tastes: (users, attributes); MF has as many factors as there are attributes.
+        true: (users, items) true utility, which the ideal one reads (and may be filled later).
+        luck: of recommenders that draw.
+        sweeps: of MF, at the first training and at each later one.
+    """
+    n_users, n_attributes = tastes.shape
+    if name == "popularity":
+        return Popularity(n_users)
+    if name == "content":
+        return Content(n_users, n_attributes)
+    if name == "social":
+        return Social(friends(tastes))
+    if name == "mf":
+        return ImplicitMF(luck, n_users, n_attributes, *sweeps)
+    if name == "random":
+        return Random(luck, n_users, n_attributes)
+    return Ideal(true)
+
+
 def batched_nnls(gram: Floats, targets: Floats, support: NDArray[np.bool_]) -> Floats:
     """(rows, k) argmin over x >= 0 of x'Gx - 2 b'x for every row b of ``targets``.
 

@@ -155,6 +155,23 @@ def test_nobody_takes_an_item_twice() -> None:
         assert similar.shape == (9, 10)
 
 
+def test_training_after_the_startup_forgets_none_of_it() -> None:
+    """T-RECS resets the interactions of MF at every run unless told otherwise."""
+
+    class Spy(markets.Popularity):
+        seen: list[float] = []  # noqa: RUF012
+
+        def train(self, clicks: np.ndarray, items: np.ndarray) -> None:
+            self.seen.append(clicks.sum())
+            super().train(clicks, items)
+
+    params = chaney2018.Params(users=10, attributes=4, steps=8, startup=3)
+    market = chaney2018.new_market(params, seed=1)
+    regime = chaney2018.regimes(params)["repeated"]
+    chaney2018.live(Spy(10), market, regime, params, np.random.default_rng(0))
+    assert Spy.seen == [30, 40, 50, 60, 70]
+
+
 def test_the_slate_of_single_training_holds_all_trained_items() -> None:
     """Published with (startup + 1) + 10 items where (startup + 1) * 10 were meant."""
     kinds = chaney2018.regimes(chaney2018.Params())
