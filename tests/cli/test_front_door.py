@@ -69,6 +69,11 @@ def test_listing_imports_neither_torch_nor_mesa() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("loopaudit 0.")
+
+
 def test_help_names_every_command_and_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     told = " ".join(capsys.readouterr().out.split())
