@@ -107,10 +107,12 @@ def read_market(name: str, *, seed: int) -> tuple[Market, list[str]]:
             return synthetic_market(seed=seed), missing
         try:
             data = load(one)
-        except UserError as error:
+        except UserError:
             if name != "auto":
                 raise
-            missing.append(f"{one} was not found ({error}).")
+            missing.append(
+                f"{one} was not found: `loopaudit study mansoury2020 --set data={one}` says why."
+            )
             continue
         taken = np.asarray(data.log.to_csr().toarray() > 0)
         seen = taken.any(axis=0)
