@@ -162,3 +162,9 @@ class Finding:
         """True when another user model turns this verdict from pass to violation or back."""
         opposite = {Verdict.PASS: Verdict.VIOLATION, Verdict.VIOLATION: Verdict.PASS}
         return any(verdict == opposite.get(self.verdict) for _, verdict, _ in self.sensitivity)
+
+    @property
+    def standing(self) -> Verdict:
+        """What a decision may rest on: a pass that another user model turns is an open question."""
+        passed = self.verdict is Verdict.PASS
+        return Verdict.INCONCLUSIVE if passed and self.flips else self.verdict

@@ -65,7 +65,8 @@ class AuditResult:
         return overall(self.of(family, target))
 
     def exit_code(self, allow_inconclusive: bool = False) -> int:
-        """0 pass; 1 a violation; 4 undecided, or a family of questions got no answer at all.
+        """0 pass; 1 a violation; 4 undecided, or a family of questions got no answer at all, or a
+        pass that another user model turns into a violation.
 
         Args:
             allow_inconclusive: 0 instead of 4 when checks ran, but left questions open.
@@ -136,12 +137,13 @@ def overall(findings: Iterable[Finding]) -> Verdict:
 
     Inside one family about one recommender a gate that did not run leaves the others to speak.
     Where no gate of such a family ran, its question has no answer: that is an open question beside
-    the answers to others, or refusing access would be a way to pass.
+    the answers to others, or refusing access would be a way to pass. A pass that turns into a
+    violation under another user model is an open question too.
     """
     asked: dict[tuple[str, str], set[Verdict]] = {}
     for f in findings:
         if f.check.role == "gate":
-            asked.setdefault((f.recommender, f.check.family), set()).add(f.verdict)
+            asked.setdefault((f.recommender, f.check.family), set()).add(f.standing)
     verdicts = set().union(*asked.values())
     for verdict in (Verdict.VIOLATION, Verdict.INCONCLUSIVE):
         if verdict in verdicts:

@@ -117,6 +117,14 @@ def junit_xml(result: AuditResult, *, allow_inconclusive: bool = False) -> str:
                 time="0",
             )
             _outcome(case, f, allow_inconclusive)
+        gates = words.gates(mine)
+        if gates and all(f.verdict is Verdict.NOT_RUN for f in gates) and not allow_inconclusive:
+            # no answer at all is an open question, or refusing access would be a way to pass
+            for f, case in zip(mine, suite, strict=True):
+                skipped = case.find("skipped")
+                if f in gates and skipped is not None:
+                    skipped.tag = "error"
+                    skipped.set("type", "NOT RUN")
         counts = {
             name: len(suite.findall(f"testcase/{tag}"))
             for name, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped"))
@@ -148,12 +156,13 @@ def _outcome(case: ElementTree.Element, f: Finding, allow_inconclusive: bool) ->
     elif gate and f.verdict is Verdict.VIOLATION:
         body = ElementTree.SubElement(case, "failure", type="VIOLATION", message=said)
         body.text = _xml(f"{f.check.question}\n{f.because}\n{f.check.mitigation}")
-    elif gate and f.verdict is Verdict.INCONCLUSIVE:
+    elif gate and f.standing is Verdict.INCONCLUSIVE:
         tag = "skipped" if allow_inconclusive else "error"
         body = ElementTree.SubElement(case, tag, message=said)
         if tag == "error":
             body.set("type", "INCONCLUSIVE")
-        body.text = _xml(f.because)
+        turned = f" It is open: {words.flip_words(f)}." if f.standing is not f.verdict else ""
+        body.text = _xml(f.because + turned)
     out = ElementTree.SubElement(case, "system-out")
     out.text = _xml(f"{f.verdict}: {words.claim(f)}")
 

@@ -84,7 +84,8 @@ def strip(result: AuditResult) -> tuple[tuple[StripFamily, ...], Axis]:
 def _strip_row(target: str, mine: Sequence[Finding], axis: Axis) -> StripRow:
     verdict = overall(mine)
     deciding = words.gates(mine) or list(mine)
-    shown = by_weight(deciding)[0]
+    ordered = by_weight(deciding)
+    shown = next((f for f in ordered if f.standing is verdict), ordered[0])
     others = [f for f in by_weight(deciding) if f is not shown]
     return StripRow(
         recommender=target,
@@ -94,7 +95,8 @@ def _strip_row(target: str, mine: Sequence[Finding], axis: Axis) -> StripRow:
         forest=strip_forest(shown, axis),
         described=described(shown),
         link=anchor(shown.key),
-        more=(
+        more=(f"Open: {words.flip_words(shown)}. " if shown.standing is not shown.verdict else "")
+        + (
             f"Other deciding {'check' if len(others) == 1 else 'checks'}: "
             f"{words.tally_text(others)}."
             if others

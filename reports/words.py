@@ -314,6 +314,11 @@ def opinion(findings: Sequence[Finding]) -> str:
     said = [f"{n} {what}" for n, what in rest if n]
     if said:
         parts.append(sentence(listed(said)))
+    if turned := sum(f.standing is not f.verdict for f in deciding):
+        parts.append(
+            f"{counted(turned, 'pass turns', 'passes turn')} into a violation if people behave "
+            f"otherwise, and so {'counts' if turned == 1 else 'count'} as open."
+        )
     if open_ := unanswered(deciding):
         parts.append(f"No answer at all about {listed(open_)}.")
     return " ".join(parts)

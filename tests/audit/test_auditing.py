@@ -358,6 +358,18 @@ def test_a_family_is_as_bad_as_its_worst_gate() -> None:
     assert gates(0.9, role="descriptive").exit_code(allow_inconclusive=True) == 4
 
 
+def test_a_pass_that_another_user_model_turns_keeps_the_whole_from_passing() -> None:
+    means = {"habitual": 0.0, "curious": 0.9}
+    toy = Toy(lambda e: {CHECK.id: Measurement(effects=around(means[e.run.people]))}, CHECK)
+    run = FakeRun(sensitivity={"curious": FakeRun(people="curious")})
+    result = audit(toy, run=run)
+    assert result.findings[0].verdict is Verdict.PASS
+    assert result.findings[0].standing is Verdict.INCONCLUSIVE
+    assert (result.verdict(), result.exit_code()) == (Verdict.INCONCLUSIVE, 4)
+    means["curious"] = 0.25  # undecided there: nothing turned
+    assert audit(toy, run=run).exit_code() == 0
+
+
 def test_a_family_without_any_answer_keeps_the_whole_from_passing() -> None:
     privacy = replace(CHECK, id="privacy.toy", family="privacy")
     silent = Measurement(missing="no access")
