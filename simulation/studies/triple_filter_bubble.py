@@ -51,7 +51,7 @@ class Params(StudyParams):
     memory: int = setting(20, "items that a person remembers", low=1)
     latitude: float = setting(0.3, "distance at which half of the items are accepted", low=0.001)
     sharpness: float = setting(20.0, "how sharply acceptance falls there", low=0.0)
-    societies: int = setting(2, "independent societies of each scenario", low=1)
+    societies: int = setting(1, "independent societies of each scenario", low=1)
 
     @classmethod
     def quick(cls) -> Self:
