@@ -8,8 +8,8 @@ from .study import AuditSection, RecommenderSection, Study, StudySection, WorldS
 def demo_study() -> Study:
     """A study that two cores finish in three minutes; every size stands here."""
     return Study(
-        study=StudySection(name="demo", steps=30, worlds=10),
-        world=WorldSection(users=200, items=300, topics=10),
+        study=StudySection(name="demo", steps=40, worlds=10),
+        world=WorldSection(users=250, items=350, topics=10),
         recommenders=(
             RecommenderSection(name="ease", args={"reg": 50.0}),
             RecommenderSection(
@@ -27,5 +27,5 @@ def demo_study() -> Study:
                 },
             ),
         ),
-        audit=AuditSection(sensitivity_worlds=3, shadows=4),
+        audit=AuditSection(sensitivity_worlds=5, shadows=8),
     )
