@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,7 +39,7 @@ def replace_slots(
     return np.where(where & (taken >= 0), taken, items).astype(np.int32)
 
 
-class _Replacing:
+class _Replacing(ABC):
     """A clean item-kNN whose slots are replaced; subclasses say which, and by what."""
 
     def __init__(self) -> None:
@@ -72,13 +74,13 @@ class _Replacing:
         instead = top_k(wanted, min(2 * requests.k, self.n_items))
         return Slates(replace_slots(items, instead, where & (items >= 0)))
 
+    @abstractmethod
     def chosen(self, requests: Requests) -> NDArray[np.bool_]:
         """(n, k) slots to replace."""
-        raise NotImplementedError
 
+    @abstractmethod
     def wanted(self, requests: Requests) -> NDArray[np.float32]:
         """(n, items) preference among the items that may come instead."""
-        raise NotImplementedError
 
     def state(self) -> State:
         """The clean recommender's memory."""
