@@ -113,9 +113,14 @@ def _filter_bubble() -> tuple[Case, ...]:
         {"users": 120, "items": 300, "topics": 8},
         {"drift": 0.1, "outside_utility": 1.0},
     )
+    level = ("bubbles.narrower-than-alone",)
+    both = replace(drifting, study={"steps": 36, "arms": ["random", "none"]})
+    alone = replace(drifting, study={"steps": 36, "arms": ["none"]})
+    doses = {1.5: (), 2.0: (), 2.5: checks, 4.0: level}
     return (
-        *planted(name, "BubbleFormer", "beta", {1.5: (), 2.0: (), 2.5: checks}, checks, drifting),
+        *planted(name, "BubbleFormer", "beta", doses, checks + level, both),
         Case(name, "DriftingUsersRandomRec", "control", checks, drifting, "random", {"seed": 1}),
+        Case(name, "NobodyRecommends", "control", level, alone, "none", {"seed": 1}),
     )
 
 

@@ -6,14 +6,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from loopaudit.audit.bubbles.filter_bubble import (
+from loopaudit.audit.bubbles.entropies import (
     Clicks,
-    FilterBubble,
     Windows,
     click_entropy,
     consumption_entropy,
     slate_entropy,
 )
+from loopaudit.audit.bubbles.filter_bubble import FilterBubble
 from loopaudit.audit.concentration import entropy_bits
 from loopaudit.audit.finding import Verdict
 
@@ -119,3 +119,18 @@ def test_people_who_drift_by_themselves_under_a_random_recommender_are_no_bubble
 def test_the_same_luck_gives_exactly_no_effect(live, measure):
     seen = measure(FilterBubble(), live("random", arms=["random"], steps=8, worlds=2))
     assert (seen["bubbles.slate-narrowing"].effects == 0).all()
+
+
+def test_narrowness_that_is_there_from_the_start_is_seen_against_people_left_alone(live, ask):
+    run = live(BUBBLE, {"beta": 2.5}, arms=["none"], steps=24, items=300, people=DRIFTING)
+    found = ask(FilterBubble(), run)["bubbles.narrower-than-alone"]
+    assert found.verdict is Verdict.VIOLATION
+    assert found.check.role == "descriptive"
+    late = found.arm_values
+    assert found.effect == pytest.approx(late["none"] - late["target"])
+
+
+def test_people_left_alone_are_no_narrower_than_people_left_alone(live, measure):
+    run = live("none", arms=["none"], steps=24, worlds=2, items=300)
+    seen = measure(FilterBubble(), run)["bubbles.narrower-than-alone"]
+    assert (seen.effects == 0).all()
