@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .border import NOTHING, Progress, Recommender, Requests
 from .catalog import Catalog
+from .concentration import coverage, gini
 from .errors import UserError, unknown_name
 from .guard import Guard
 from .interactions import Interactions, Ragged
@@ -291,16 +292,13 @@ def exposure_gini(items: NDArray[np.int32], n_items: int) -> float:
     0 when all items are listed equally often, (n_items - 1) / n_items when one item takes all;
     neither is better as such. NaN when nothing was listed.
     """
-    count = np.sort(np.bincount(items[items >= 0], minlength=n_items)).astype(np.float64)
-    if count.sum() == 0:
-        return float("nan")
-    place = np.arange(1, n_items + 1)
-    return float(((2 * place - n_items - 1) * count).sum() / (n_items * count.sum()))
+    value = gini(np.bincount(items[items >= 0], minlength=n_items), universe="catalog")
+    return float("nan") if value is None else value
 
 
 def _coverage(items: NDArray[np.int32], n_items: int) -> float:
     """Share of the catalog that stands in at least one list."""
-    return len(np.unique(items[items >= 0])) / n_items
+    return coverage(np.bincount(items[items >= 0], minlength=n_items)) or 0.0
 
 
 def _best_unmasked(

@@ -57,7 +57,7 @@ def split_random(
     """
     _check_shares(test, valid)
     luck = generator(seed, "split", "random").random(len(log))
-    rank, count = _rank_within_user(log, luck)
+    rank, count = rank_within_user(log, luck)
     n_test, n_valid = np.rint(test * count), np.rint(valid * count)
     is_test = rank < n_test
     is_valid = ~is_test & (rank < n_test + n_valid)
@@ -70,7 +70,7 @@ def split_last_out(log: Interactions) -> Split:
     People with fewer than three interactions stay in train whole. Models may learn from the
     future of others: Y. Ji et al., arXiv 2010.11060.
     """
-    rank, count = _rank_within_user(log, -np.arange(len(log), dtype=np.float64), -log.step)
+    rank, count = rank_within_user(log, -np.arange(len(log), dtype=np.float64), -log.step)
     is_test = (rank == 0) & (count >= 3)
     is_valid = (rank == 1) & (count >= 3)
     return _cut("leave-last-out", log, is_test, is_valid)
@@ -111,7 +111,7 @@ def split_strong(
     held_out = np.zeros(log.n_users, dtype=bool)
     chosen = luck.permutation(log.n_users)[: max(1, round(people * log.n_users))]
     held_out[chosen] = True
-    rank, count = _rank_within_user(log, luck.random(len(log)))
+    rank, count = rank_within_user(log, luck.random(len(log)))
     of_held_out = held_out[log.user]
     is_test = of_held_out & (rank < np.rint(test * count))
     return Split(
@@ -167,7 +167,7 @@ def load_split(path: str | Path) -> Split:
     return Split(f"file {path.stem}", *parts)
 
 
-def _rank_within_user(
+def rank_within_user(
     log: Interactions, *keys: NDArray[np.generic]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """For each row: its rank among its user's rows (last key first), and their number."""

@@ -14,6 +14,7 @@ from ..recommenders.datasets.synthetic import TASTE_SCALE, Market
 from ..recommenders.errors import UserError
 from ..recommenders.interactions import Interactions
 from ..recommenders.randomness import generator
+from ..recommenders.splits import rank_within_user
 from .people import SEARCH_SKILL
 from .study import WorldSection
 
@@ -133,7 +134,7 @@ def preference_weight(log: Interactions, catalog: Catalog) -> float:
     refined by a parabola through the best point and its neighbours, under which the last 30 % is
     likeliest. Items already consumed are no candidates.
     """
-    rank = rank_within(log.user)
+    rank, _ = rank_within_user(log)
     size = np.bincount(log.user, minlength=log.n_users)
     early = rank < np.ceil(0.7 * size)[log.user]
     past, later = log.take(early), log.take(~early)
@@ -167,21 +168,12 @@ def _past_of(log: Interactions, people: NDArray[np.int64], share: float) -> Inte
     order = np.lexsort((np.arange(len(kept)), kept.step))
     kept = kept.take(order)
     user = position[kept.user].astype(np.int32)
-    rank = rank_within(user)
+    rank, _ = rank_within_user(kept)
     size = np.bincount(user, minlength=len(people))
     early = rank < np.maximum(np.ceil(share * size), 1)[user]
     user, item = user[early], kept.item[early]
     step = np.arange(len(user), dtype=np.int64) - len(user)
     return Interactions(user, item, step, len(people), log.n_items)
-
-
-def rank_within(user: NDArray[np.int32]) -> NDArray[np.int64]:
-    """For rows in time order: how many earlier rows the same user has."""
-    order = np.argsort(user, kind="stable")
-    starts = np.concatenate([[0], np.bincount(user).cumsum()])
-    rank = np.empty(len(user), np.int64)
-    rank[order] = np.arange(len(user)) - starts[user[order]]
-    return rank
 
 
 def _quality(log: Interactions) -> NDArray[np.float32]:

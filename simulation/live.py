@@ -161,11 +161,7 @@ class ArmRun:
         if studied and key not in self.fits and self.store.exists(name):
             self.fits[key] = self.store.arrays(name)
         if key not in self.fits:
-            guard.fit(
-                world.columns.past,
-                world.columns.catalog.public(),
-                seed=fit_seed(world.columns.seed),
-            )
+            self._first_fit(world, guard)
             self.fits[key] = guard.state()
             if self.fits[key] is None:
                 self.saveable = False
@@ -173,17 +169,13 @@ class ArmRun:
         state = self.fits[key]
         if state is None:  # cannot be saved: every arm fits for itself
             self.saveable = False
-            guard.fit(
-                world.columns.past,
-                world.columns.catalog.public(),
-                seed=fit_seed(world.columns.seed),
-            )
+            self._first_fit(world, guard)
             return
         if studied and self.prefix == "" and not self.store.exists(name):
             self.store.put_arrays(name, state)
         faults = guard.faults
         fresh = guarded(section, world.columns.catalog, factories=self.factories)
-        fresh.load_state({key: value.copy() for key, value in state.items()})
+        fresh.load_state({part: value.copy() for part, value in state.items()})
         fresh.faults = faults
         world.platform.recommender = fresh
 

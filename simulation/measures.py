@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ..recommenders.concentration import coverage, entropy_bits, gini
 from .columns import Columns
 
 SERIES = {
@@ -23,26 +24,6 @@ SERIES = {
 }
 
 _RECENT = 0.9  # weight that recent consumption keeps per step: half-life 6.6 steps
-
-
-def entropy_bits(mass: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Shannon entropy of each row after normalising it, in bits; NaN for rows without mass."""
-    total = mass.sum(axis=-1, keepdims=True, dtype=np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        p = mass / total
-        terms = np.where(p > 0, p * np.log2(p), 0.0)
-    result = -terms.sum(axis=-1)
-    return np.where(total[..., 0] > 0, np.maximum(result, 0.0), np.nan)
-
-
-def gini(counts: NDArray[np.number]) -> float:
-    """Gini coefficient over every entry, zeros included: ``sum((2j - n - 1) x_j) / (n sum x)``."""
-    x = np.sort(np.asarray(counts, dtype=np.float64))
-    n = len(x)
-    total = x.sum()
-    if total <= 0:
-        return float("nan")
-    return float(((2 * np.arange(1, n + 1) - n - 1) * x).sum() / (n * total))
 
 
 def _mean(values: NDArray[np.floating]) -> float:
@@ -114,8 +95,9 @@ class Measures:
         now["click_entropy"] = _mean(entropy_bits(self.recent))
         now["taste_shift"] = _mean(self.taste_shift())
         now["taste_entropy"] = _mean(entropy_bits(columns.taste))
-        now["exposure_gini"] = gini(self.exposure)
-        now["coverage"] = float((self.exposure > 0).mean())
+        unequal = gini(self.exposure, universe="catalog")
+        now["exposure_gini"] = float("nan") if unequal is None else unequal
+        now["coverage"] = coverage(self.exposure) or 0.0
         now["retrained"] = float(retrained)
 
     def taste_shift(self) -> NDArray[np.float64]:

@@ -12,7 +12,8 @@ from ..recommenders.catalog import Catalog
 from ..recommenders.datasets.synthetic import Market
 from ..recommenders.interactions import Interactions
 from ..recommenders.randomness import generator
-from .fit import fitted_market, rank_within
+from ..recommenders.splits import rank_within_user
+from .fit import fitted_market
 from .study import PeopleSection, WorldSection
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def realism(
 
 
 def _after(whole: Interactions, early: Interactions) -> Interactions:
-    rank = rank_within(whole.user)
+    rank, _ = rank_within_user(whole)
     return whole.take(rank >= np.bincount(early.user, minlength=whole.n_users)[whole.user])
 
 

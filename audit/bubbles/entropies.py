@@ -8,14 +8,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ...recommenders.concentration import entropy_bits
 from ...simulation.run import Run
-from ..concentration import entropy_bits
+from ..permutation import SMALLEST_GROUP
 
 MIN_CLICKS = 3
 """Clicks a person needs in each window, in each arm, to count for consumption."""
-
-MIN_USERS = 20
-"""Smaller groups are not reported."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +150,7 @@ def click_entropy(
     clicks = [Clicks.read(run, arm, world, windows, n_users) for arm in arms]
     fewest = np.minimum(clicks[0].counts, clicks[1].counts).min(axis=0)
     n = np.where(fewest >= MIN_CLICKS, fewest, 0)
-    if int((n > 0).sum()) < MIN_USERS:
+    if int((n > 0).sum()) < SMALLEST_GROUP:
         return np.full((2, 2), np.nan), int((n > 0).sum())
     table = np.empty((2, 2))
     for row, part in enumerate(clicks):

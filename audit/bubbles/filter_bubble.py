@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ...simulation.study import AuditSection
 from ..evidence import Evidence
 from ..finding import Check, Family, Measurement, Table
-from .entropies import MIN_CLICKS, MIN_USERS, Windows, click_entropy, slate_entropy
+from ..permutation import SMALLEST_GROUP
+from .entropies import MIN_CLICKS, Windows, click_entropy, slate_entropy
 
 SLATE_WINDOW = 1 / 4
 """Share of the steps in the early and in the late window of slates."""
@@ -196,7 +197,9 @@ class FilterBubble:
         return measured
 
 
-_TOO_FEW = f"fewer than {MIN_USERS} people have {MIN_CLICKS} clicks in both windows of both arms"
+_TOO_FEW = (
+    f"fewer than {SMALLEST_GROUP} people have {MIN_CLICKS} clicks in both windows of both arms"
+)
 
 
 def _clicks(

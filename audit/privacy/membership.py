@@ -22,6 +22,7 @@ from ...recommenders.randomness import child_seed, generator
 from ...simulation.study import AuditSection
 from ..evidence import Evidence
 from ..finding import Check, Family, Measurement, Table
+from ..permutation import SMALLEST_GROUP
 from ..resampling import cluster_bootstrap
 from .attacks import balanced_accuracy, clustered_auc, lira, mean_tpr
 
@@ -34,7 +35,6 @@ MAX_CANDIDATES = 20
 TARGETS = 2
 """Models that are attacked; the shadows come on top."""
 
-MIN_USERS = 20
 MIN_PAIRS = 200
 LIST_LENGTH = 200
 """Length of the list asked for when a recommender shows no scores."""
@@ -281,10 +281,10 @@ class Membership:
         models = TARGETS + evidence.settings.shadows
         split = coin_split(run.history(0), models=models, seed=seed)
         attacked = len(np.unique(split.user))
-        if attacked < MIN_USERS or len(split.user) < MIN_PAIRS:
+        if attacked < SMALLEST_GROUP or len(split.user) < MIN_PAIRS:
             reason = (
                 f"{len(split.user)} candidate interactions of {attacked} people; an attack needs "
-                f"{MIN_PAIRS} of {MIN_USERS}"
+                f"{MIN_PAIRS} of {SMALLEST_GROUP}"
             )
             return dict.fromkeys(ids, Measurement(missing=reason))
         baseline = blind_baseline(split)

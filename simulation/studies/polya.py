@@ -14,8 +14,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ...recommenders.concentration import gini
 from ...recommenders.randomness import generator
-from ..measures import gini
 from .study import Curves, Progress, Row, StudyParams, StudyResult, setting
 
 TITLE = "Polya urn: exposure in proportion to popularity, with exact limits"
@@ -93,7 +93,7 @@ _NOTES = (
 
 
 def _ginis(shares: Floats) -> Floats:
-    return np.array([gini(row) for row in shares])
+    return np.array([gini(row, universe="catalog") for row in shares])
 
 
 def _proportional(params: Params, shares: Floats) -> list[Row]:

@@ -14,8 +14,8 @@ from loopaudit.audit.bubbles.entropies import (
     slate_entropy,
 )
 from loopaudit.audit.bubbles.filter_bubble import FilterBubble
-from loopaudit.audit.concentration import entropy_bits
 from loopaudit.audit.finding import Verdict
+from loopaudit.recommenders.concentration import entropy_bits
 
 BUBBLE = "loopaudit.audit.planted:BubbleFormer"
 DRIFTING = {"drift": 0.1, "outside_utility": 1.0}

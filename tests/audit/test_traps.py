@@ -9,11 +9,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from loopaudit.audit.concentration import coverage, effective_number, entropy_bits, gini
 from loopaudit.audit.estimates import paired_t
 from loopaudit.audit.permutation import large_groups, largest_gap
 from loopaudit.audit.resampling import cluster_bootstrap, cluster_jackknife
 from loopaudit.audit.similarity import serp_ms, serp_ms_faithful, snsr, snsr_floor, snsv
+from loopaudit.recommenders.concentration import coverage, effective_number, entropy_bits, gini
 
 TOPICS, SLATE = 10, 5
 

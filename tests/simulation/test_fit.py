@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from loopaudit.recommenders.errors import UserError
+from loopaudit.recommenders.interactions import Interactions
+from loopaudit.recommenders.splits import rank_within_user
 from loopaudit.simulation.fit import (
     awareness_of,
     fitted_market,
     preference_weight,
-    rank_within,
     taste_evidence,
 )
 from loopaudit.simulation.realism import realism
@@ -19,7 +20,6 @@ from loopaudit.simulation.world import World
 def chosen_log(weight: float, seed: int = 0, users: int = 300, items: int = 200):
     """A log of people who choose by ``weight`` times match plus a known popularity."""
     from loopaudit.recommenders.datasets.synthetic import market
-    from loopaudit.recommenders.interactions import Interactions
 
     start = market(users=users, items=items, topics=8, seed=seed)
     rng = np.random.default_rng(seed)
@@ -63,7 +63,9 @@ def test_awareness_reproduces_how_often_each_item_was_consumed():
 
 
 def test_rank_within_counts_earlier_rows_of_the_same_user():
-    assert rank_within(np.array([2, 0, 2, 2, 0], np.int32)).tolist() == [0, 0, 1, 2, 1]
+    user = np.array([2, 0, 2, 2, 0], np.int32)
+    log = Interactions(user, np.zeros(5, np.int32), np.arange(5), 3, 1)
+    assert rank_within_user(log)[0].tolist() == [0, 0, 1, 2, 1]
 
 
 def test_a_fitted_world_has_the_real_people_their_labels_and_their_past(real_data):
