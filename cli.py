@@ -50,7 +50,7 @@ Workers = Annotated[
 ]
 Data = Annotated[
     str,
-    typer.Option("--data", metavar="NAME|FILE", help="ml-100k, ml-1m, or a CSV or Parquet file."),
+    typer.Option("--data", metavar="NAME|FILE", help="A named data set, or a CSV or Parquet file."),
 ]
 Folder = Annotated[
     str, typer.Option("--folder", metavar="DIR", help="Where the dataset's files are.")

@@ -20,6 +20,9 @@ _USERS = {
 _DATASETS = {
     "ml-100k": "MovieLens 100K: 943 people with gender, age, occupation; 1,682 films",
     "ml-1m": "MovieLens 1M: 6,040 people with gender, age, occupation; 3,883 films",
+    "ml-1m-sequences": "MovieLens 1M, 5-core, order without times: 6,040 people, 3,416 films",
+    "amazon-beauty": "Amazon Beauty 2014, order without times: 22,363 people, 12,101 items",
+    "amazon-toys": "Amazon Toys & Games 2014, order without times: 19,412 people, 11,924 items",
     "FILE": "any CSV or Parquet file, with a column map",
 }
 

@@ -1,4 +1,4 @@
-"""Data: MovieLens, any CSV or Parquet file, and a synthetic market."""
+"""Data: MovieLens, Amazon, any CSV or Parquet file, and a synthetic market."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FILES = (".csv", ".tsv", ".txt", ".parquet", ".pq", ".gz")
 
 def names() -> tuple[str, ...]:
     """The data sets that have a name."""
-    return ("ml-100k", "ml-1m")
+    return ("ml-100k", "ml-1m", "ml-1m-sequences", "amazon-beauty", "amazon-toys")
 
 
 def load(
@@ -25,7 +25,7 @@ def load(
     """Read a data set.
 
     Args:
-        name_or_path: "ml-100k", "ml-1m", or a CSV or Parquet file of interactions.
+        name_or_path: one of :func:`names`, or a CSV or Parquet file of interactions.
         folder: where the files of a named data set are; for a file, what its path is relative to.
         columns: for a file: role to column name, see ``table.ROLES``.
 
@@ -36,9 +36,13 @@ def load(
     if name in names():
         if columns:
             raise UserError(f"{name} has columns of its own; a column map is for CSV and Parquet")
-        from .movielens import load_movielens
+        if name in ("ml-100k", "ml-1m"):
+            from .movielens import load_movielens
 
-        return load_movielens(name, folder=folder)
+            return load_movielens(name, folder=folder)
+        from .sequences import load_sequences
+
+        return load_sequences(name, folder=folder)
     path = Path(folder).expanduser() / Path(name).expanduser()
     if not path.is_file():
         if path.suffix.lower() in _FILES or "/" in name:

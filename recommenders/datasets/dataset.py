@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,8 @@ class Dataset:
         source: where it came from, in words.
         sha256: digest of the interaction file.
         dropped: (count, reason) of every kind of row left out.
+        clock: "time" if steps of different people can be compared, "order" if they only order
+            each person's own choices.
     """
 
     name: str
@@ -46,3 +49,4 @@ class Dataset:
     source: str
     sha256: str
     dropped: tuple[tuple[int, str], ...] = ()
+    clock: Literal["time", "order"] = "time"

@@ -104,7 +104,7 @@ def load_movielens(name: str, *, folder: str = "") -> Dataset:
         items, users = _items_100k(place / edition.items), _users_100k(place / edition.users)
     else:
         raw = raw.replace(b"::", b"\t")
-        items, users = _items_1m(place / edition.items), _users_1m(place / edition.users)
+        items, users = read_films_1m(place / edition.items), read_users_1m(place / edition.users)
     ratings = _ratings(raw, edition, place)
     catalog = _catalog(items)
     user_ids, attributes = users
@@ -198,7 +198,8 @@ def _items_100k(path: Path) -> Items:
     ]
 
 
-def _items_1m(path: Path) -> Items:
+def read_films_1m(path: Path) -> Items:
+    """Number, title and genres of each film of movies.dat."""
     return [(item, title, genres.split("|")) for item, title, genres in _lines(path, "::", 3)]
 
 
@@ -214,7 +215,8 @@ def _users_100k(path: Path) -> Users:
     )
 
 
-def _users_1m(path: Path) -> Users:
+def read_users_1m(path: Path) -> Users:
+    """Numbers of the people of users.dat, and their gender, age band and occupation."""
     rows = _lines(path, "::", 5)
     band = {"1": AGE_BANDS[0]} | dict(zip(map(str, _BAND_STARTS), AGE_BANDS[1:], strict=True))
     job = {str(code): name for code, name in enumerate(_OCCUPATIONS_1M)}

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -79,7 +80,9 @@ def load_table(path: Path, *, columns: Mapping[str, str] | None = None) -> Datas
         value=frame["value"].to_numpy().astype(np.float32)[order] if "value" in roles else None,
     )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Dataset(path.stem, catalog, log, users, f"the file {path.name}", digest, dropped)
+    clock: Literal["time", "order"] = "time" if "time" in roles else "order"
+    source = f"the file {path.name}"
+    return Dataset(path.stem, catalog, log, users, source, digest, dropped, clock=clock)
 
 
 # -- reading -----------------------------------------------------------------------------------
