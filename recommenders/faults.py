@@ -1,4 +1,4 @@
-"""What went wrong with a recommender, counted: limits, and the tally that reaches the report."""
+"""What went wrong with a recommender or an endpoint, counted: limits, and the tally of faults."""
 
 from __future__ import annotations
 
@@ -16,6 +16,17 @@ KINDS = {
     "short": "fewer items than asked for, although more were left",
     "fit_failed": "training failed",
     "switched_off": "not asked any more, after too many failures in a row",
+    "unreachable": "no connection to the endpoint",
+    "rate_limited": "the endpoint still asked to wait after the last try",
+    "server_error": "the endpoint still failed after the last try",
+    "rejected": "the endpoint rejected the request",
+    "bad_reply": "the endpoint's reply was no chat completion",
+    "refused": "the language model refused to answer",
+    "truncated": "the answer broke off at its length limit",
+    "empty": "the answer held no text",
+    "not_json": "no JSON object in the answer",
+    "not_valid": "the answer's JSON is not what was asked for",
+    "ambiguous": "the answer held several different objects that fit",
 }
 """Every kind of fault and what it means."""
 

@@ -1,0 +1,352 @@
+"""A client for any OpenAI-compatible chat endpoint, for simulated people and recommenders alike.
+
+A batch of requests goes in, a list of answers in the same order comes out, whatever the
+concurrency. A refused, truncated or unreadable answer is an answer with the kind of its fault: it
+is counted and recorded, never dropped, and never spoils the batch. With a record, answers are
+kept as JSON lines, and a replay needs neither network nor key.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+
+from .chat_record import Record, canonical, request_key
+from .chat_transport import ChatAnswer, Transport, completions_url
+from .errors import UserError
+from .faults import Faults
+from .structured import Structured, read_structured
+
+Shape = TypeVar("Shape", bound=BaseModel)
+
+_ANSWER = TypeAdapter(ChatAnswer)
+
+
+class ChatSettings(BaseModel):
+    """[chat]: an OpenAI-compatible chat endpoint, and the record of its answers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(default="", description="the model's name, as the endpoint knows it")
+    mode: Literal["live", "record", "replay"] = Field(
+        default="replay",
+        description="replay: only what the record holds, without network or key; record: ask for "
+        "the rest and keep it; live: ask, keep nothing",
+    )
+    record: str = Field(default="", description="JSON-lines file of requests and answers")
+    base: str = Field(
+        default="", description="https://host of the endpoint; /v1/chat/completions is added"
+    )
+    key_env: str = Field(
+        default="", description="environment variable that holds the API key; empty for no key"
+    )
+    temperature: Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="of sampling; left out: the endpoint's own"
+    )
+    max_tokens: Annotated[int, Field(ge=1)] | None = Field(
+        default=500, description="longest answer"
+    )
+    send_seed: bool = Field(
+        default=True, description="send `seed` too; false for endpoints that reject it"
+    )
+    response_format: Literal["none", "json_object", "json_schema"] = Field(
+        default="none", description="how the endpoint is told to answer in JSON, beside the prompt"
+    )
+    concurrency: Annotated[int, Field(ge=1, le=256)] = Field(
+        default=8, description="requests under way at a time"
+    )
+    per_minute: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="requests a minute; 0 for no limit"
+    )
+    seconds: Annotated[float, Field(gt=0)] = Field(
+        default=60.0, description="time limit of one try, to the last byte"
+    )
+    tries: Annotated[int, Field(ge=1)] = Field(
+        default=5, description="how often a request is tried"
+    )
+    backoff: Annotated[float, Field(ge=0)] = Field(
+        default=1.0, description="seconds before the second try; doubles with every further one"
+    )
+    longest_wait: Annotated[float, Field(ge=0)] = Field(
+        default=120.0, description="a Retry-After beyond these seconds ends the tries"
+    )
+    input_price: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="price of a million tokens sent, in your currency"
+    )
+    output_price: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="price of a million tokens answered"
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> ChatSettings:
+        if self.mode != "live" and not self.record:
+            raise ValueError(f"mode = {self.mode!r} needs record = '...', the file of answers")
+        if self.mode != "replay" and not self.base:
+            raise ValueError(f"mode = {self.mode!r} needs base = 'https://...', the endpoint")
+        return self
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation: who speaks ("system", "user", "assistant"), and what."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """What is asked.
+
+    Attributes:
+        messages: the conversation so far.
+        seed: tells apart two draws of the same conversation; equal requests get equal answers.
+    """
+
+    messages: tuple[Message, ...]
+    seed: int | None = None
+
+
+@dataclass
+class Usage:
+    """Tokens and money, over all batches of a client.
+
+    Attributes:
+        requests: answers given, recorded ones included.
+        asked: requests that went to the endpoint; the rest came from the record or a twin.
+        retries: tries beyond a request's first.
+        prompt_tokens, completion_tokens: of all answers given, as the endpoint counted.
+        unmetered: answers whose tokens the endpoint did not say.
+        cost: price of these tokens; paid: the part of it that was asked for now.
+    """
+
+    requests: int = 0
+    asked: int = 0
+    retries: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    unmetered: int = 0
+    cost: float = 0.0
+    paid: float = 0.0
+
+    def to_dict(self) -> dict[str, float]:
+        """As JSON-ready values."""
+        return asdict(self)
+
+
+class ChatClient:
+    """Asks an endpoint, or its record, batch by batch.
+
+    Args:
+        settings: see :class:`ChatSettings`.
+
+    Attributes:
+        faults: answers by kind of fault, of all batches; may be replaced to count anew.
+        usage: tokens and money, likewise.
+
+    Raises:
+        UserError: no such record, an unset key variable, or a base that is no endpoint.
+    """
+
+    def __init__(self, settings: ChatSettings) -> None:
+        self.settings = settings
+        self.faults, self.usage = Faults(), Usage()
+        self._key = ""
+        if settings.mode != "replay":
+            completions_url(settings.base)
+            self._key = _key_from(settings.key_env)
+        self._record: Record | None = None
+        if settings.mode != "live":
+            about = {"endpoint": settings.base}
+            writable = settings.mode == "record"
+            self._record = Record(Path(settings.record), writable=writable, about=about)
+
+    def __repr__(self) -> str:
+        where = self.settings.base or self.settings.record
+        return f"ChatClient({self.settings.mode}, {self.settings.model!r}, {where})"
+
+    def ask(self, requests: Sequence[ChatRequest]) -> list[ChatAnswer]:
+        """The answers, in the order of the requests; each with its fault, if it has one.
+
+        Raises:
+            UserError: a replay lacks a request, or no request could be answered (wrong key, wrong
+                address, nobody there). What was answered before is in the record.
+        """
+        answers = self._answers(requests, None)
+        for answer in answers:
+            self.faults.requests += 1
+            if answer.fault:
+                self.faults.add(answer.fault, 1, answer.why)
+        return answers
+
+    def ask_for(
+        self, shape: type[Shape], requests: Sequence[ChatRequest]
+    ) -> list[Structured[Shape]]:
+        """Answers read as JSON objects of one shape, in the order of the requests.
+
+        Args:
+            shape: a pydantic model; the prompt must describe it in words as well.
+            requests: what is asked.
+
+        Raises:
+            UserError: as in :meth:`ask`.
+        """
+        read: list[Structured[Shape]] = []
+        for answer in self._answers(requests, shape):
+            if answer.fault:
+                one = Structured[Shape](None, answer.fault, answer.why)
+            else:
+                one = read_structured(answer.text, shape)
+            self.faults.requests += 1
+            if one.fault:
+                self.faults.unanswered += 1
+                self.faults.add(one.fault, 1, one.why)
+            read.append(one)
+        return read
+
+    def close(self) -> None:
+        """Close the connections; a later batch opens them again."""
+        if transport := self.__dict__.pop("_transport", None):
+            transport.close()
+
+    # -- from the record, or from the endpoint ---------------------------------------------------
+
+    def _answers(
+        self, requests: Sequence[ChatRequest], shape: type[BaseModel] | None
+    ) -> list[ChatAnswer]:
+        bodies = [self._body(request, shape) for request in requests]
+        keys = [request_key(body) for body in bodies]
+        held: dict[str, ChatAnswer] = {}
+        missing: dict[str, dict[str, Any]] = {}
+        for key, body in zip(keys, bodies, strict=True):
+            if self._record is not None and (known := self._record.get(key)) is not None:
+                held[key] = _answer_from(known, self._record)
+            else:
+                missing[key] = body
+        if missing and self.settings.mode == "replay":
+            raise self._not_recorded(len(missing), next(iter(missing.values())))
+        if missing:
+            held |= self._fetch(missing)
+        for key in keys:
+            self._account(held[key])
+        for key in missing:
+            self.usage.asked += 1
+            self.usage.retries += held[key].tries - 1
+            self.usage.paid += self._price(held[key])
+        return [held[key] for key in keys]
+
+    def _fetch(self, missing: Mapping[str, dict[str, Any]]) -> dict[str, ChatAnswer]:
+        """Ask for all, some at a time; record in the order of the requests."""
+        if self._key and any(self._key in canonical(body) for body in missing.values()):
+            raise UserError("a request holds the API key itself, and requests are recorded")
+        transport = self._transport
+        transport.start()
+        pool = ThreadPoolExecutor(self.settings.concurrency, thread_name_prefix="chat")
+        running: dict[str, Future[ChatAnswer]] = {}
+        answers: dict[str, ChatAnswer] = {}
+        try:
+            for key, body in missing.items():
+                sent = body if self.settings.send_seed else _without_seed(body)
+                luck = int(key[:8], 16) / 2**32  # spreads retries, and only those
+                running[key] = pool.submit(transport.complete, sent, luck=luck)
+            for key, future in running.items():
+                answers[key] = self._keep(key, missing[key], future.result())
+        except BaseException as error:
+            transport.stop()
+            pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
+            for key, future in running.items():  # what was paid for is kept
+                if key not in answers and _succeeded(future):
+                    self._keep(key, missing[key], future.result())
+            raise
+        pool.shutdown()
+        return answers
+
+    @cached_property
+    def _transport(self) -> Transport:
+        return Transport(self.settings, self._key)
+
+    def _keep(self, key: str, body: dict[str, Any], answer: ChatAnswer) -> ChatAnswer:
+        if self._record is None:
+            return answer
+        stands = self._record.add(key, body, asdict(answer))
+        return _answer_from(stands, self._record)
+
+    def _body(self, request: ChatRequest, shape: type[BaseModel] | None) -> dict[str, Any]:
+        """The request as the endpoint's JSON; what is not set is left out."""
+        settings = self.settings
+        body: dict[str, Any] = {
+            "model": settings.model,
+            "messages": [asdict(message) for message in request.messages],
+            "temperature": settings.temperature,
+            "max_tokens": settings.max_tokens,
+            "seed": request.seed,
+        }
+        if shape is not None and settings.response_format == "json_object":
+            body["response_format"] = {"type": "json_object"}
+        elif shape is not None and settings.response_format == "json_schema":
+            schema = {"name": shape.__name__, "schema": shape.model_json_schema()}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return {name: value for name, value in body.items() if value is not None}
+
+    def _account(self, answer: ChatAnswer) -> None:
+        usage = self.usage
+        usage.requests += 1
+        usage.prompt_tokens += answer.prompt_tokens or 0
+        usage.completion_tokens += answer.completion_tokens or 0
+        usage.unmetered += answer.prompt_tokens is None or answer.completion_tokens is None
+        usage.cost += self._price(answer)
+
+    def _price(self, answer: ChatAnswer) -> float:
+        sent, answered = answer.prompt_tokens or 0, answer.completion_tokens or 0
+        settings = self.settings
+        return (sent * settings.input_price + answered * settings.output_price) / 1e6
+
+    def _not_recorded(self, n: int, first: Mapping[str, Any]) -> UserError:
+        assert self._record is not None
+        models = sorted(self._record.models)
+        other = "" if self.settings.model in models else f" (it holds answers of {models})"
+        said = str(first["messages"][-1]["content"])[:80] if first["messages"] else ""
+        return UserError(
+            f"{self.settings.record} lacks {n} of the requests{other}, the first of them "
+            f"{said!r}: replay with the study it was recorded with, or ask for what is missing "
+            "with mode = 'record', base and key_env"
+        )
+
+
+def _key_from(variable: str) -> str:
+    if variable and not os.environ.get(variable):
+        raise UserError(f"key_env: the environment variable {variable!r} is not set")
+    return os.environ[variable].strip() if variable else ""
+
+
+def _without_seed(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name != "seed"}
+
+
+def _succeeded(future: Future[ChatAnswer]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None
+
+
+def _answer_from(held: Mapping[str, Any], record: Record) -> ChatAnswer:
+    try:
+        return _ANSWER.validate_python(held)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)[0]
+        raise UserError(
+            f"{record.path}: an answer cannot be read ({wrong['loc']}: {wrong['msg']}); delete "
+            "its line, or record again"
+        ) from None
