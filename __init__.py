@@ -107,13 +107,16 @@ def simulate(
         study = study_from(
             {
                 "study": {
-                    "seed": world.study_seed,
+                    "seed": world.study.study.seed,
                     "steps": steps,
                     "worlds": worlds,
                     "arms": list(arms),
                 },
-                "world": world.section.model_dump(mode="json"),
-                "people": world.people_section.model_dump(mode="json"),
+                **{
+                    table: value
+                    for table, value in world.study.model_dump(mode="json").items()
+                    if table not in ("study", "recommenders", "audit")
+                },
                 "recommenders": entries,
                 "audit": {} if settings is None else settings.model_dump(mode="json"),
             },

@@ -18,7 +18,7 @@ from loopaudit.recommenders.border import Capabilities, Requests, Slates
 from loopaudit.recommenders.guard import Guard
 from loopaudit.simulation.arms import Arm
 from loopaudit.simulation.runner import one_thread
-from loopaudit.simulation.study import RecommenderSection, WorldSection
+from loopaudit.simulation.study import RecommenderSection, Study, WorldSection
 from loopaudit.simulation.world import World
 
 DIM, SLATE = 64, 10
@@ -95,10 +95,10 @@ def floor_choice(users: int, steps: int) -> Callable[[], int]:
 
 
 def loop(users: int, items: int, steps: int, model: object) -> Callable[[], int]:
-    section = WorldSection(users=users, items=items, topics=16, history=10.0)
+    study = Study(world=WorldSection(users=users, items=items, topics=16, history=10.0))
     arm = Arm("bench", "target", RecommenderSection(name="bench"))
     guard = Guard(model, n_items=items, filter_history=False)
-    world = World(section, seed=0, arm=arm, recommender=guard)
+    world = World(study, arm=arm, recommender=guard)
 
     def work() -> int:
         served = 0

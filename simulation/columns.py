@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,19 +13,29 @@ from ..recommenders.datasets.dataset import UserTable
 from ..recommenders.datasets.synthetic import Market
 from ..recommenders.interactions import Interactions
 from ..recommenders.randomness import stream, uniform
+from .people import Space
 
 
 @dataclass
 class Columns:
-    """People and items as arrays; only ``taste``, ``satiation`` and ``t`` change.
+    """People and items as arrays.
+
+    ``taste``, ``satiation``, ``present``, ``traits`` and ``t`` change from step to step; the
+    columns of items are replaced by longer ones when items enter the catalog.
 
     Attributes:
         seed: of this world; luck: key of its choice noise.
         catalog, users, past: items, labels, and what was consumed before the loop.
         topics: (items, topics); quality, awareness: (items,); see datasets.synthetic.Market.
+        features: (items, d) what tastes are matched with: the topics, or unit vectors.
+        space: where tastes live, see people.Space.
+        segment: (users,) which kind of people each belongs to.
+        present: (users,) whether a person is in the world: arrived, and has not left.
+        traits: further columns of people by name (opinion, satisfaction, ...), owned by processes
+            and laws; in every checkpoint.
         activity: (users,) chance of being there in a step.
         taste_scale: utility of a perfect match, in logits.
-        initial_taste, taste: (users, topics), rows sum to 1.
+        initial_taste, taste: (users, d), rows sum to 1 or have length 1.
         satiation: (users, topics).
         slate: slots in a slate.
         t: steps lived.
@@ -36,6 +47,10 @@ class Columns:
     users: UserTable
     past: Interactions
     topics: NDArray[np.float32]
+    features: NDArray[np.float32]
+    space: Space
+    segment: NDArray[np.int8]
+    present: NDArray[np.bool_]
     quality: NDArray[np.float32]
     awareness: NDArray[np.float32]
     activity: NDArray[np.float32]
@@ -45,10 +60,14 @@ class Columns:
     satiation: NDArray[np.float32]
     slate: int
     t: int = 0
+    traits: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, start: Market, *, seed: int, slate: int) -> Columns:
+    def of(
+        cls, start: Market, *, seed: int, slate: int, segment: NDArray[np.int8] | None = None
+    ) -> Columns:
         """The state a world starts from."""
+        n = len(start.users)
         quality = start.catalog.quality
         return cls(
             seed=seed,
@@ -57,13 +76,17 @@ class Columns:
             users=start.users,
             past=start.log,
             topics=start.catalog.topics,
+            features=start.catalog.topics if start.features is None else start.features,
+            space="topics" if start.features is None else "vectors",
+            segment=np.zeros(n, np.int8) if segment is None else segment,
+            present=np.ones(n, np.bool_),
             quality=np.zeros(len(start.catalog), np.float32) if quality is None else quality,
             awareness=start.awareness,
             activity=start.activity,
             taste_scale=start.taste_scale,
             initial_taste=start.taste,
             taste=start.taste.copy(),
-            satiation=np.zeros_like(start.taste),
+            satiation=np.zeros((n, start.catalog.topics.shape[1]), np.float32),
             slate=slate,
         )
 
@@ -71,4 +94,4 @@ class Columns:
         """Who is there in this step: the same people in every arm."""
         everyone = np.arange(len(self.activity), dtype=np.int32)
         draw = uniform(stream(self.seed, "activity"), self.t, everyone)
-        return everyone[draw < self.activity]
+        return everyone[self.present & (draw < self.activity)]

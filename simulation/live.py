@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ..recommenders.border import State
 from ..recommenders.guard import Faults, Guard
 from .arms import Arm, arms_of
-from .measures import SERIES, Measures
+from .measures import Measures
 from .run import Factories, fit_seed, guarded, sensitivity_models, variant, world_name
 from .store import Arrays, Store
 from .study import Study, label_of
@@ -94,13 +95,15 @@ class ArmRun:
         self.place = f"{arm.name}/{world_name(index)}"
         self.checkpoint = f"{prefix}state/{self.place}/checkpoint.npz"
         self.shown: list[Shown] = []
-        self.series: dict[str, list[float]] = {name: [] for name in ("step", *SERIES)}
+        self.series: dict[str, list[float]] = {}
         self.saveable = True
 
     def run(self) -> None:
         """Live the arm and write what it left; the last file written says that it is complete."""
         self.tick(0, f"{self.arm.name}: learning")
         world = self._start()
+        if not self.series:
+            self.series = {name: [] for name in ("step", *world.measures.current)}
         steps = self.study.study.steps
         self.tick(world.columns.t, self.arm.name)
         while world.columns.t < steps:
@@ -131,14 +134,7 @@ class ArmRun:
         if self.arm.recommender is not None:
             catalog = origin(self.study.world, self.study.study.seed, self.index).catalog
             guard = guarded(self.arm.recommender, catalog, factories=self.factories)
-        world = World(
-            self.study.world,
-            self.study.people,
-            seed=self.study.study.seed,
-            index=self.index,
-            arm=self.arm,
-            recommender=guard,
-        )
+        world = World(self.study, index=self.index, arm=self.arm, recommender=guard)
         if held is None:
             self._remove_parts(0)
             if guard is not None:
@@ -192,7 +188,7 @@ class ArmRun:
         self.shown.append(shown)
         now = world.measures.current
         self.series["step"].append(world.columns.t - 1)
-        for name in SERIES:
+        for name in now:
             self.series[name].append(now[name])
 
     def _frame(self, first_step: int) -> pl.DataFrame:
@@ -203,7 +199,7 @@ class ArmRun:
         step = first_step + np.arange(len(self.shown), dtype=np.int32)
         step = np.repeat(step, [len(s.users) for s in self.shown])
         slot = np.broadcast_to(np.arange(items.shape[1], dtype=np.int16), real.shape)
-        clicked = slot == np.concatenate([s.position for s in self.shown])[:, None]
+        clicked = np.concatenate([s.feedback.taken for s in self.shown])
         width = real.sum(axis=1)
 
         def column(name: str) -> pl.Series:
@@ -226,11 +222,18 @@ class ArmRun:
                 "propensity": column("propensities"),
                 "shown_by": pl.repeat(by, int(width.sum()), dtype=pl.String, eager=True),
                 "clicked": clicked[real],
-                "value": pl.Series(
-                    np.where(clicked[real], 1.0, np.nan).astype(np.float32)
-                ).fill_nan(None),
+                "value": pl.Series(self._value()[real]).fill_nan(None),
             }
         )
+
+    def _value(self) -> NDArray[np.float32]:
+        """(rows, k) the rating of what was taken, 1 where nobody rates, NaN elsewhere."""
+        parts = []
+        for one in self.shown:
+            rating, taken = one.feedback.rating, one.feedback.taken
+            one_or_nan = np.where(taken, np.float32(1), np.float32(np.nan))
+            parts.append(one_or_nan if rating is None else rating)
+        return np.concatenate(parts)
 
     def _part(self, number: int) -> str:
         return f"{self.prefix}events/{self.place}/part-{number:05d}.parquet"
@@ -260,10 +263,17 @@ class ArmRun:
             "t": np.array(world.columns.t),
             "taste": world.columns.taste,
             "satiation": world.columns.satiation,
+            "present": world.columns.present,
             "clicks_user": np.concatenate([empty, *platform.clicks_user]),
             "clicks_item": np.concatenate([empty, *platform.clicks_item]),
             "clicks_step": np.concatenate([empty, *platform.clicks_step]),
             "learnt_rows": np.array(platform.learnt_rows),
+            **{f"trait/{name}": column for name, column in world.columns.traits.items()},
+            **{
+                f"process/{process.key}/{name}": value
+                for process in world.processes
+                for name, value in process.state().items()
+            },
             **{f"measure/{name}": getattr(measures, name) for name in Measures.ARRAYS},
             **{f"series/{name}": np.array(values) for name, values in self.series.items()},
             **{f"model/{name}": np.asarray(value) for name, value in model.items()},
@@ -278,23 +288,23 @@ class ArmRun:
         world.columns.t = int(held["t"])
         world.columns.taste[:] = held["taste"]
         world.columns.satiation[:] = held["satiation"]
-        step = held["clicks_step"]
-        for t in np.unique(step):
-            now = step == t
-            users = held["clicks_user"][now].astype(np.int32)
-            items = held["clicks_item"][now].astype(np.int32)
-            platform.history.append(users, items)
-            platform.clicks_user.append(users)
-            platform.clicks_item.append(items)
-            platform.clicks_step.append(step[now])
+        world.columns.present[:] = held["present"]
+        for name in list(world.columns.traits):
+            world.columns.traits[name][...] = held[f"trait/{name}"]
+        for process in world.processes:
+            process.load_state(_under(held, f"process/{process.key}/"))
+        platform.restore(held["clicks_user"], held["clicks_item"], held["clicks_step"])
         platform.learnt_rows = int(held["learnt_rows"])
         for name in Measures.ARRAYS:
             getattr(measures, name)[...] = held[f"measure/{name}"]
-        self.series = {name: held[f"series/{name}"].tolist() for name in self.series}
+        self.series = {name: value.tolist() for name, value in _under(held, "series/").items()}
         guard = platform.recommender
         if guard is not None:
-            guard.load_state(
-                {key[6:]: value for key, value in held.items() if key.startswith("model/")}
-            )
+            guard.load_state(_under(held, "model/"))
             guard.faults = Faults.from_dict(json.loads(held["faults"].tobytes()))
         self._remove_parts(world.columns.t // PART_STEPS)
+
+
+def _under(held: Arrays, prefix: str) -> Arrays:
+    """The arrays whose name begins so, without the prefix."""
+    return {name[len(prefix) :]: v for name, v in held.items() if name.startswith(prefix)}

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from ..recommenders.concentration import coverage, entropy_bits, gini
 from .columns import Columns
+from .drift import Encounter, consumed
+from .people import taste_distance
 
 SERIES = {
     "slate_entropy": "topic entropy of the slates, mean over active people (bits)",
@@ -15,8 +17,8 @@ SERIES = {
     "click_rate": "share of active people who chose something",
     "slate_utility": "match of shown items with taste, mean over slots (0 to 1)",
     "click_utility": "match of chosen items with taste, mean over choices (0 to 1)",
-    "taste_shift": "total variation distance of taste from the start, mean over people (0 to 1)",
-    "taste_entropy": "entropy of taste, mean over people (bits)",
+    "taste_shift": "distance of taste from the start, mean over people (0 to 1)",
+    "taste_entropy": "entropy of taste, mean over people (bits; none for vector tastes)",
     "exposure_gini": "Gini of cumulative exposure over the whole catalog (0 equal, 1 one item)",
     "coverage": "share of the catalog shown so far",
     "popularity": "popularity percentile of shown items before the loop, mean (0 to 1)",
@@ -52,41 +54,28 @@ class Measures:
         self.click_match = np.zeros(n_users, np.float64)
         self.click_match_initial = np.zeros(n_users, np.float64)
 
-    def before_change(
-        self,
-        users: NDArray[np.int32],
-        items: NDArray[np.int32],
-        position: NDArray[np.int64],
-        clicked: NDArray[np.int32],
-        match: NDArray[np.float32],
-    ) -> None:
-        """Tally slates and choices against the tastes that made them.
-
-        Args:
-            users: (n,) active; items: (n, k) shown; position, clicked: (n,) or -1;
-            match: (n, k) affinity of each shown item.
-        """
+    def before_change(self, met: Encounter) -> None:
+        """Tally slates and choices against the tastes that made them."""
         columns, now = self.columns, self.current
+        users, items, match = met.users, met.items, met.match
+        taken = met.feedback.taken
         shown = items >= 0
-        took = clicked >= 0
         topics = columns.topics
         slate_mass = np.where(shown[..., None], topics[np.maximum(items, 0)], 0).sum(axis=1)
         self.exposure += np.bincount(items[shown], minlength=len(self.exposure))
-        chosen_match = match[np.arange(len(users)), np.maximum(position, 0)]
-        initial = np.einsum(
-            "nt,nt->n", topics[np.maximum(clicked, 0)], columns.initial_taste[users]
-        )
+        took = consumed(columns.features, met)
+        initial = np.einsum("nt,nt->n", took, columns.initial_taste[users])
         self.slots[users] += shown.sum(axis=1)
         self.slate_match[users] += np.where(shown, match, 0).sum(axis=1)
-        self.clicks[users] += took
-        self.click_match[users] += np.where(took, chosen_match, 0)
-        self.click_match_initial[users] += np.where(took, initial, 0)
+        self.clicks[users] += taken.sum(axis=1, dtype=np.int32)
+        self.click_match[users] += np.where(taken, match, 0).sum(axis=1)
+        self.click_match_initial[users] += initial
         self.recent *= np.float32(_RECENT)
-        self.recent[users[took]] += topics[clicked[took]]
+        self.recent[users] += consumed(topics, met)
         now["slate_entropy"] = _mean(entropy_bits(slate_mass))
-        now["click_rate"] = float(took.mean()) if len(took) else float("nan")
+        now["click_rate"] = float(taken.any(axis=1).mean()) if len(taken) else float("nan")
         now["slate_utility"] = _mean(match[shown])
-        now["click_utility"] = _mean(chosen_match[took])
+        now["click_utility"] = _mean(match[taken])
         now["popularity"] = _mean(self.percentile[items[shown]])
 
     def after_change(self, *, retrained: bool) -> None:
@@ -94,17 +83,17 @@ class Measures:
         columns, now = self.columns, self.current
         now["click_entropy"] = _mean(entropy_bits(self.recent))
         now["taste_shift"] = _mean(self.taste_shift())
-        now["taste_entropy"] = _mean(entropy_bits(columns.taste))
+        if columns.space == "topics":
+            now["taste_entropy"] = _mean(entropy_bits(columns.taste))
         unequal = gini(self.exposure, universe="catalog")
         now["exposure_gini"] = float("nan") if unequal is None else unequal
         now["coverage"] = coverage(self.exposure) or 0.0
         now["retrained"] = float(retrained)
 
     def taste_shift(self) -> NDArray[np.float64]:
-        """(users,) total variation distance between taste now and at the start."""
-        columns = self.columns
-        moved = np.abs(columns.taste - columns.initial_taste).sum(axis=1, dtype=np.float64)
-        return np.asarray(0.5 * moved)
+        """(users,) distance between taste now and at the start; see people.taste_distance."""
+        now = self.columns
+        return taste_distance(now.initial_taste, now.taste, space=now.space)
 
     def outcomes(self) -> pl.DataFrame:
         """One row a person; see Run.outcomes for the columns."""

@@ -1,19 +1,22 @@
-"""How simulated people choose and change: the equations, as whole-array functions.
+"""How simulated people weigh items and change: the equations, as whole-array functions.
 
-A person has a taste on the topic simplex, a level of satiation per topic and a way of browsing.
-Each law is a small pure function over a block of users, so that any blocking of the population
-gives the same numbers.
+A person has a taste (shares of topics, or a unit vector), a level of satiation per topic and a way
+of browsing. Each law is a small pure function over a block of users, so that any blocking of the
+population gives the same numbers.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..recommenders.randomness import gumbel
-from .study import PeopleSection
+from ..recommenders.randomness import stream, uniform
+from .choice import Logit
+from .drift import Assimilation
+from .study import BehaviourSection, PeopleSection, UsersSection
 
 SEARCH_SKILL = 0.5
 """How much of an item's match a person can tell before it is in front of them, 0 to 1.
@@ -22,8 +25,8 @@ With 1, people left alone would find what they like as well as an all-knowing re
 every real recommender would leave nearly everybody worse off.
 """
 
-OUTSIDE = -1
-"""The "item" of the outside option: leaving the slate without choosing."""
+Space = Literal["topics", "vectors"]
+"""Where tastes live: shares of topics (rows sum to 1), or unit vectors."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,8 @@ class UserModel:
     """One set of behavioural constants.
 
     Attributes:
-        drift: share of the taste that moves to a consumed item's topics, per consumption.
-        exposure_drift: the same for topics merely shown (mere exposure), per step.
+        drift: share of the taste that moves to a consumed item's features, per consumption.
+        exposure_drift: the same for features merely shown (mere exposure), per step.
         satiation: utility lost per unit of accumulated consumption of an item's topics.
         recovery: share of satiation that fades in a step.
         position_bias: utility lost per unit of ``ln(1 + position)``, position from 0.
@@ -56,7 +59,24 @@ PRESETS: dict[str, UserModel] = {
 }
 
 
-def user_model(section: PeopleSection) -> UserModel:
+@dataclass(frozen=True)
+class Segment:
+    """People who behave by the same laws and constants.
+
+    Attributes:
+        name: how reports call them.
+        constants: of their preset, with what the study overrides.
+        choice: how they choose.
+        change: laws of change beyond drift and satiation, in order.
+    """
+
+    name: str
+    constants: UserModel
+    choice: Logit
+    change: tuple[Assimilation, ...] = ()
+
+
+def user_model(section: BehaviourSection) -> UserModel:
     """The preset of the section with the numbers it overrides."""
     preset = PRESETS[section.model]
     return UserModel(
@@ -67,62 +87,65 @@ def user_model(section: PeopleSection) -> UserModel:
     )
 
 
+def segments(people: PeopleSection, users: tuple[UsersSection, ...]) -> tuple[Segment, ...]:
+    """The kinds of people of a study: those of [[users]], or one kind, that of [people]."""
+    kinds: tuple[BehaviourSection, ...] = users or (people,)
+    return tuple(
+        Segment(
+            getattr(kind, "label", "") or kind.model, user_model(kind), kind.choice, kind.change
+        )
+        for kind in kinds
+    )
+
+
+def segment_of(users: tuple[UsersSection, ...], n: int, *, seed: int) -> NDArray[np.int8]:
+    """(n,) which segment each person belongs to: their luck against the cumulated shares."""
+    if len(users) < 2:
+        return np.zeros(n, np.int8)
+    edges = np.cumsum([kind.share for kind in users])[:-1]
+    draw = uniform(stream(seed, "segment"), np.arange(n))
+    return np.searchsorted(edges, draw, side="right").astype(np.int8)
+
+
 def affinity(
-    taste: NDArray[np.float32], topics: NDArray[np.float32], items: NDArray[np.int32]
+    taste: NDArray[np.float32], features: NDArray[np.float32], items: NDArray[np.int32]
 ) -> NDArray[np.float32]:
     """How well each shown item meets each person's taste.
 
     Args:
-        taste: (n, topics); topics: (items, topics) of the catalog; items: (n, k), -1 allowed.
+        taste: (n, d); features: (items, d) of the catalog; items: (n, k), -1 allowed.
 
     Returns:
-        (n, k) float32 in [0, 1]; 0 for empty slots.
+        (n, k) float32, in [0, 1] for topic shares, [-1, 1] for unit vectors; 0 for empty slots.
     """
-    shown = topics[np.maximum(items, 0)]  # (n, k, topics)
+    shown = features[np.maximum(items, 0)]  # (n, k, d)
     match = np.einsum("nkt,nt->nk", shown, taste)
     return np.where(items >= 0, match, np.float32(0.0)).astype(np.float32)
 
 
-def choose(
+def utility(
     model: UserModel,
+    match: NDArray[np.float32],
     *,
-    taste: NDArray[np.float32],
     satiation: NDArray[np.float32],
     topics: NDArray[np.float32],
     quality: NDArray[np.float32],
     scale: float,
     items: NDArray[np.int32],
-    users: NDArray[np.int32],
-    step: int,
-    key: np.uint64,
-    ordered: bool = True,
-) -> NDArray[np.int64]:
-    """One multinomial-logit choice per person from a slate and the outside option.
+) -> NDArray[np.float64]:
+    """What each shown item is worth to each person, before any effect of its place and any noise.
 
-    ``U_ui = scale * taste_u.topics_i + quality_i - satiation * s_u.topics_i
-    - position_bias * ln(1 + position)``; the choice maximises ``U + temperature * Gumbel``
-    (McFadden 1974). Noise belongs to (person, step, item), not to the slot, so that arms that show
-    different slates stay coupled.
+    ``U_ui = scale * match_ui + quality_i - satiation * s_u.topics_i``; -inf for empty slots.
 
     Args:
-        scale: utility of a perfect match, in logits.
-        items: (n, k) slate, -1 for empty; users: (n,) indices.
-        ordered: False switches position bias off (people who browse by themselves see no ranking).
-
-    Returns:
-        (n,) chosen position, or -1 for the outside option.
+        match: (n, k) from :func:`affinity`; satiation: (n, topics); topics: (items, topics);
+        quality: (items,); scale: utility of a perfect match, in logits; items: (n, k).
     """
-    match = affinity(taste, topics, items)
     tired = affinity(satiation, topics, items)
-    utility = scale * match.astype(np.float64) + quality[np.maximum(items, 0)]
-    utility -= model.satiation * tired
-    if ordered:
-        utility -= model.position_bias * np.log1p(np.arange(items.shape[1]))
-    utility += model.temperature * gumbel(key, step, users[:, None], items)
-    utility[items < 0] = -np.inf
-    outside = model.outside_utility + model.temperature * gumbel(key, step, users, OUTSIDE)
-    best = utility.argmax(axis=1)
-    return np.where(utility[np.arange(len(users)), best] > outside, best, -1)
+    worth = scale * match.astype(np.float64) + quality[np.maximum(items, 0)]
+    worth -= model.satiation * tired
+    worth[items < 0] = -np.inf
+    return np.asarray(worth, dtype=np.float64)
 
 
 def change_taste(
@@ -130,19 +153,36 @@ def change_taste(
     taste: NDArray[np.float32],
     consumed: NDArray[np.float32],
     shown: NDArray[np.float32],
+    *,
+    n_consumed: NDArray[np.integer] | None = None,
+    space: Space = "topics",
 ) -> NDArray[np.float32]:
     """Taste after a step: a convex move to what was consumed, and to what was merely shown.
 
-    ``taste <- (1 - e) taste + e topics``, once with ``e = exposure_drift`` and the mean topics of
-    the slate, once with ``e = drift`` and the topics of the consumed item. Rows of ``consumed`` or
-    ``shown`` that are all zero (nothing consumed, no topic known) leave the taste where it is.
+    ``taste <- (1 - e) taste + e features``, once with ``e = exposure_drift`` and the mean features
+    of the slate, once with ``e = drift`` and the features of the consumed item (their mean, with
+    ``e = 1 - (1 - drift)^n``, where ``n`` items were consumed). Rows of ``consumed`` or ``shown``
+    that are all zero (nothing consumed, no topic known) leave the taste where it is. Unit vectors
+    are brought back to length 1.
 
     Args:
-        taste, consumed, shown: (n, topics), rows sum to 1 or to 0.
+        taste, shown: (n, d); consumed: (n, d) sum over the items consumed.
+        n_consumed: (n,) how many were consumed; at most one each when None.
+        space: where tastes live.
     """
-    for rate, target in ((model.exposure_drift, shown), (model.drift, consumed)):
-        weight = np.float32(rate) * target.sum(axis=1, keepdims=True)  # (n, 1)
-        taste = (1 - weight) * taste + np.float32(rate) * target
+    drift = np.full((len(taste), 1), model.drift, np.float32)
+    if n_consumed is not None and n_consumed.max(initial=0) > 1:
+        n = np.maximum(n_consumed, 1)[:, None]
+        drift = (1.0 - (1.0 - model.drift) ** n).astype(np.float32)
+        consumed = (consumed / n).astype(np.float32)
+    for rate, target in ((np.float32(model.exposure_drift), shown), (drift, consumed)):
+        if space == "topics":
+            weight = rate * target.sum(axis=1, keepdims=True)  # (n, 1)
+        else:
+            weight = rate * target.any(axis=1, keepdims=True)
+        taste = (1 - weight) * taste + rate * target
+    if space == "vectors":
+        taste = taste / np.maximum(np.linalg.norm(taste, axis=1, keepdims=True), 1e-12)
     return taste.astype(np.float32)
 
 
@@ -151,3 +191,18 @@ def change_satiation(
 ) -> NDArray[np.float32]:
     """Satiation after a step: ``s <- (1 - recovery) s + topics``; (n, topics)."""
     return (np.float32(1 - model.recovery) * satiation + consumed).astype(np.float32)
+
+
+def taste_distance(
+    start: NDArray[np.floating], end: NDArray[np.floating], *, space: Space = "topics"
+) -> NDArray[np.float64]:
+    """(n,) how far tastes moved, 0 to 1.
+
+    Total variation distance for topic shares (the share of taste that moved); the angle as a share
+    of half a turn for unit vectors.
+    """
+    if space == "topics":
+        moved = np.abs(end - start).sum(axis=1, dtype=np.float64)
+        return np.asarray(0.5 * moved)
+    chord = np.linalg.norm(end.astype(np.float64) - start.astype(np.float64), axis=1)
+    return np.asarray(2.0 / np.pi * np.arcsin(np.clip(0.5 * chord, 0.0, 1.0)))

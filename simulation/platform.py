@@ -18,6 +18,7 @@ from .people import SEARCH_SKILL
 
 if TYPE_CHECKING:
     from ..recommenders.guard import Guard
+    from .world import Shown
 
 
 class HistoryBuffer:
@@ -38,6 +39,17 @@ class HistoryBuffer:
             self.items = np.concatenate([self.items, more], axis=1)
         self.items[users, self.length[users]] = items
         self.length[users] += 1
+
+    def extend(self, rows: Ragged) -> None:
+        """Some items more for everybody at once; row u belongs to person u."""
+        need = int((self.length + rows.lengths).max(initial=0))
+        if need > self.items.shape[1]:
+            more = np.full((len(self.items), need + 64 - self.items.shape[1]), -1, np.int32)
+            self.items = np.concatenate([self.items, more], axis=1)
+        person = rows.row_index
+        within = np.arange(len(rows.values)) - np.repeat(rows.offsets[:-1], rows.lengths)
+        self.items[person, self.length[person] + within] = rows.values
+        self.length += rows.lengths.astype(np.int32)
 
     def of(self, users: NDArray[np.int32]) -> Ragged:
         """The histories of these people, oldest first."""
@@ -113,7 +125,7 @@ class Platform(mesa.Agent):
     def _oracle(self, users: NDArray[np.int32], history: Ragged) -> Slates:
         """The unseen items each person would like best, by the truth no recommender knows."""
         now = self.columns
-        match = np.einsum("nt,it->ni", now.taste[users], now.topics)
+        match = np.einsum("nt,it->ni", now.taste[users], now.features)
         utility = now.taste_scale * match + now.quality
         utility[history.row_index, history.values] = -np.inf
         return Slates(top_k(utility.astype(np.float32), now.slate))
@@ -128,7 +140,7 @@ class Platform(mesa.Agent):
         rng = generator(self._browsed, "step", now.t)
         noise = -np.log(-np.log(rng.random((len(now.taste), len(now.catalog)))))
         # affinity by einsum: a BLAS product may round differently for different batch sizes
-        match = np.einsum("nt,it->ni", now.taste[users], now.topics)
+        match = np.einsum("nt,it->ni", now.taste[users], now.features)
         glance = SEARCH_SKILL * now.taste_scale * match
         keys = glance + now.quality + now.awareness + noise[users]
         keys[history.row_index, history.values] = -np.inf
@@ -139,12 +151,36 @@ class Platform(mesa.Agent):
         possible = np.isfinite(np.take_along_axis(keys, items, axis=1))
         return Slates(np.where(possible, items, np.int32(-1)))
 
-    def record(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> None:
-        """Clicks of this step: in histories at once, in training data at the next update."""
+    def record(self, shown: Shown) -> None:
+        """What was taken: in histories at once, in training data at the next update."""
+        taken = shown.feedback.taken
+        order = taken.cumsum(axis=1)  # the how-manieth thing taken
+        for nth in range(1, int(order.max(initial=0)) + 1):
+            row, column = np.nonzero(taken & (order == nth))
+            self.remember(shown.users[row], shown.items[row, column])
+
+    def remember(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> None:
+        """One consumption for each of these (distinct) people."""
         self.history.append(users, items)
         self.clicks_user.append(users)
         self.clicks_item.append(items)
         self.clicks_step.append(np.full(len(users), self.columns.t, np.int64))
+
+    def restore(
+        self, users: NDArray[np.int64], items: NDArray[np.int64], steps: NDArray[np.int64]
+    ) -> None:
+        """What was remembered before a stop, in its order (each call's people are distinct)."""
+        self.clicks_user.append(users.astype(np.int32))
+        self.clicks_item.append(items.astype(np.int32))
+        self.clicks_step.append(steps)
+        past = Interactions(
+            users.astype(np.int32),
+            items.astype(np.int32),
+            np.arange(len(users)),
+            *self.history.items.shape[:1],
+            len(self.columns.topics),
+        ).histories()
+        self.history.extend(past)
 
     def log(self) -> Interactions:
         """Everything the platform knows: the past and all clicks so far, in time order."""

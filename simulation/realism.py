@@ -14,7 +14,7 @@ from ..recommenders.interactions import Interactions
 from ..recommenders.randomness import generator
 from ..recommenders.splits import rank_within_user
 from .fit import fitted_market
-from .study import PeopleSection, WorldSection
+from .study import PeopleSection, Study, StudySection, WorldSection
 
 if TYPE_CHECKING:
     from .world import World
@@ -64,7 +64,8 @@ def realism(
     start = fitted_market(section, seed, 0, past_share=0.5)
     whole = fitted_market(section, seed, 0)
     real = _after(whole.log, start.log)
-    world = World(section, people, seed=seed, start=start)
+    study = Study(study=StudySection(seed=seed), world=section, people=people or PeopleSection())
+    world = World(study, start=start)
     simulated = _lived(world, len(real), most_steps)
     rng = generator(seed, "realism")
     half = rng.random(len(start.users)) < 0.5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import polars as pl
 
@@ -14,8 +14,9 @@ from ..recommenders.errors import UserError, unknown_name
 from ..recommenders.interactions import Interactions
 from ..recommenders.randomness import child_seed
 from .arms import Arm, arms_of
+from .people import UserModel
 from .store import DiskStore, Store
-from .study import RecommenderSection, Study, label_of
+from .study import BehaviourSection, RecommenderSection, Study, label_of
 
 if TYPE_CHECKING:
     from ..recommenders.border import Recommender
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 Factories = Mapping[str, Callable[[], "Recommender"]]
 """Recommenders that exist only in this process (a notebook's function), by label."""
+
+B = TypeVar("B", bound=BehaviourSection)
 
 SCHEMA_VERSION = 1
 
@@ -293,6 +296,12 @@ def sensitivity_models(study: Study) -> tuple[str, ...]:
     return tuple(m for m in study.audit.user_models if m != study.people.model)
 
 
+def behaving(section: B, model: str) -> B:
+    """The section with another preset and none of its constants overridden; its laws stay."""
+    plain = {name: None for name in UserModel.__dataclass_fields__}
+    return section.model_copy(update={"model": model, **plain})
+
+
 def variant(study: Study, model: str) -> Study:
     """A study under another user model: fewer worlds, only the arms that contrasts need."""
     arms = tuple(arm for arm in study.study.arms if arm in ("random", "none"))
@@ -300,9 +309,8 @@ def variant(study: Study, model: str) -> Study:
     return study.model_copy(
         update={
             "study": study.study.model_copy(update={"arms": arms, "worlds": worlds}),
-            "people": type(study.people).model_validate(
-                {"model": model, "slate": study.people.slate}
-            ),
+            "people": behaving(study.people, model),
+            "users": tuple(behaving(kind, model) for kind in study.users),
             "audit": study.audit.model_copy(update={"sensitivity_worlds": 0}),
         }
     )

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from .choice import ChoiceLaw, Logit
+from .drift import ChangeLaw
+from .section import Section
 
 USER_MODELS = ("habitual", "curious", "impressionable")
 Arm = Literal["random", "popularity", "frozen", "none", "shuffled", "oracle"]
 ARMS: tuple[Arm, ...] = ("random", "popularity", "frozen", "none")
 
+VECTOR_LAWS = ("assimilation",)
+"""Laws of change that only make sense for tastes that are unit vectors."""
+
 Scalar = bool | int | float | str
-
-
-class Section(BaseModel):
-    """A table of study.toml."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class StudySection(Section):
@@ -55,6 +56,10 @@ class WorldSection(Section):
     topics: Annotated[int, Field(ge=2)] = Field(
         default=12, description="topics that tastes are made of"
     )
+    dim: Annotated[int, Field(ge=0, le=1024)] = Field(
+        default=0,
+        description="0: tastes are topic shares; else unit vectors of so many dimensions",
+    )
     history: Annotated[float, Field(gt=0)] = Field(
         default=20.0, description="mean interactions a user has before the loop starts"
     )
@@ -69,8 +74,8 @@ class WorldSection(Section):
         return self
 
 
-class PeopleSection(Section):
-    """[people]: how simulated people choose and change (see simulation/cohort.py).
+class BehaviourSection(Section):
+    """How people choose and change (see simulation/choice.py, drift.py, people.py).
 
     ``model`` picks a preset; any number given here overrides the preset's own.
     """
@@ -78,8 +83,9 @@ class PeopleSection(Section):
     model: Literal["habitual", "curious", "impressionable"] = Field(
         default="habitual", description="the preset; numbers given below override it"
     )
-    slate: Annotated[int, Field(ge=1, le=100)] = Field(
-        default=10, description="items shown at a step"
+    choice: ChoiceLaw = Field(default=Logit(), description="how people choose from a slate")
+    change: tuple[ChangeLaw, ...] = Field(
+        default=(), description="laws of change beyond drift and satiation, in order"
     )
     drift: Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=None, description="how far taste moves toward what is consumed"
@@ -99,6 +105,23 @@ class PeopleSection(Section):
     outside_utility: float | None = Field(default=None, description="utility of choosing nothing")
     temperature: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="noise of choice; higher is more random"
+    )
+
+
+class PeopleSection(BehaviourSection):
+    """[people]: how simulated people choose and change."""
+
+    slate: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=10, description="items shown at a step"
+    )
+
+
+class UsersSection(BehaviourSection):
+    """[[users]]: one kind of people in a mixed population; replaces [people]'s behaviour."""
+
+    label: str = Field(default="", description="how reports call them; default: the model's name")
+    share: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0, description="share of the population; the shares sum to 1"
     )
 
 
@@ -162,8 +185,28 @@ class Study(Section):
     study: StudySection = Field(default_factory=lambda: StudySection())
     world: WorldSection = Field(default_factory=lambda: WorldSection())
     people: PeopleSection = Field(default_factory=lambda: PeopleSection())
+    users: tuple[UsersSection, ...] = ()
     recommenders: tuple[RecommenderSection, ...] = ()
     audit: AuditSection = Field(default_factory=lambda: AuditSection())
+
+    @field_validator("users")
+    @classmethod
+    def _shares_sum_to_one(cls, value: tuple[UsersSection, ...]) -> tuple[UsersSection, ...]:
+        whole = sum(kind.share for kind in value)
+        if value and abs(whole - 1.0) > 1e-6:
+            raise ValueError(f"the shares of [[users]] must sum to 1, got {whole:g}")
+        return value
+
+    @model_validator(mode="after")
+    def _laws_fit_the_tastes(self) -> Study:
+        for kind in (self.people, *self.users):
+            for law in kind.change:
+                if law.law in VECTOR_LAWS and self.world.dim == 0:
+                    raise ValueError(
+                        f"the law {law.law!r} moves unit vectors, and tastes are shares of topics; "
+                        "set [world] dim to the number of dimensions"
+                    )
+        return self
 
     @field_validator("recommenders")
     @classmethod

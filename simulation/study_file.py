@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from ..recommenders.errors import UserError, unknown_name
-from .study import PeopleSection, RecommenderSection, Study, label_of
+from .study import BehaviourSection, RecommenderSection, Study, UsersSection, label_of
 
 Json = dict[str, Any]
 """A parsed TOML table, before validation."""
@@ -149,7 +149,7 @@ def _preset(section: BaseModel) -> object:
     """What a number left out of [people] amounts to."""
     from .people import user_model
 
-    return user_model(section) if isinstance(section, PeopleSection) else section
+    return user_model(section) if isinstance(section, BehaviourSection) else section
 
 
 def _note(field: FieldInfo) -> str:
@@ -185,6 +185,8 @@ def _toml(value: object) -> str:
         return repr(value)
     if isinstance(value, int):
         return str(value)
+    if isinstance(value, BaseModel):
+        return _toml({k: v for k, v in value.model_dump(mode="json").items() if v is not None})
     if isinstance(value, Mapping):
         inside = ", ".join(f"{_toml(str(k))} = {_toml(v)}" for k, v in value.items())
         return f"{{ {inside} }}" if inside else "{}"
@@ -239,7 +241,8 @@ def _explain(error: ValidationError, raw: Json, source: str, overrides: Sequence
     for one in error.errors(include_url=False):
         place = _place(one["loc"], raw, absent=one["type"] in ("missing", "extra_forbidden"))
         dotted = ".".join(str(p) for p in place)
-        where = f"--set {dotted}" if dotted in from_options else f"{source}, {_spot(place)}"
+        spot = f", {_spot(place)}" if place else ""  # a rule about the study as a whole
+        where = f"--set {dotted}" if dotted in from_options else f"{source}{spot}"
         said = f"{_complaint(one, place)} ({where})" if place else f"{_message(one)} ({source})"
         lines.setdefault(place, said)  # a union complains once for each of its members
     return "\n".join(lines.values())
@@ -324,6 +327,10 @@ def _keys_beside(place: tuple[str | int, ...]) -> tuple[str, ...]:
     if len(place) == 1:
         return tuple(Study.model_fields)
     table = str(place[0])
-    if table == "recommenders":
-        return tuple(RecommenderSection.model_fields)
+    several: dict[str, type[BaseModel]] = {
+        "recommenders": RecommenderSection,
+        "users": UsersSection,
+    }
+    if table in several:
+        return tuple(several[table].model_fields)
     return tuple(type(getattr(Study(), table)).model_fields)

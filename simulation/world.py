@@ -6,29 +6,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import mesa
 import numpy as np
 from mesa.datacollection import DataCollector
 from numpy.typing import NDArray
 
-from ..recommenders.border import NOTHING
+from ..recommenders.border import Slates
 from ..recommenders.datasets.synthetic import Market, market
 from ..recommenders.randomness import child_seed
 from .arms import Arm
-from .cohort import Cohort
+from .choice import Feedback
+from .cohort import Cohort, blank
 from .columns import Columns
+from .drift import Encounter
 from .measures import SERIES, Measures
-from .people import affinity, user_model
+from .people import segment_of, segments
 from .platform import Platform
-from .study import PeopleSection, WorldSection
+from .process import processes, series_of
+from .study import Study, WorldSection
 from .study_file import study_from
 
 if TYPE_CHECKING:
     from ..recommenders.guard import Guard
 
 COHORT_SIZE = 4096
+
+T = TypeVar("T", bound=np.generic)
 
 _ORGANIC = Arm("none", "none", None)
 
@@ -40,48 +45,53 @@ class World(mesa.Model):
     on by one step; ``datacollector`` holds the per-step measures of :data:`measures.SERIES`.
 
     Args:
-        section: the kind and size of the world.
-        people: how people choose and change.
-        seed: study seed; world ``index`` derives its own from it.
+        study: who lives where and how; the default synthetic one when None. Its seed is that of
+            everything random; world ``index`` derives its own from it.
         index: which of the independent worlds this is.
         arm: the policy it lives under.
-        recommender: serves the arm; already fitted on ``past``.
+        recommender: serves the arm; already fitted on the world's past.
         cohorts: number of blocks people are handled in; changes nothing but memory.
-        start: the people and items to start from, instead of those the section describes.
+        start: the people and items to start from, instead of those the study describes.
     """
 
     def __init__(
         self,
-        section: WorldSection | None = None,
-        people: PeopleSection | None = None,
+        study: Study | None = None,
         *,
-        seed: int = 7,
         index: int = 0,
         arm: Arm = _ORGANIC,
         recommender: Guard | None = None,
         cohorts: int = 0,
         start: Market | None = None,
     ) -> None:
-        self.study_seed = seed
+        self.study = study or Study()
         self.index = index
-        self.section = section or WorldSection()
-        self.people_section = people or PeopleSection()
+        seed = self.study.study.seed
         world_seed = child_seed(seed, "world", index)
         super().__init__(rng=np.random.default_rng(world_seed))
-        start = start or origin(self.section, seed, index)
-        self.columns = Columns.of(start, seed=world_seed, slate=self.people_section.slate)
-        self.user_model = user_model(self.people_section)
-        self.measures = Measures(self.columns)
+        start = start or origin(self.study.world, seed, index)
         n = len(start.users)
+        self.segments = segments(self.study.people, self.study.users)
+        self.columns = Columns.of(
+            start,
+            seed=world_seed,
+            slate=self.study.people.slate,
+            segment=segment_of(self.study.users, n, seed=world_seed),
+        )
+        self.measures = Measures(self.columns)
         blocks = cohorts or max(1, -(-n // COHORT_SIZE))
         edges = np.linspace(0, n, blocks + 1).astype(int)
         self.cohorts = [
-            Cohort(self, self.columns, int(a), int(b)) for a, b in pairwise(edges) if b > a
+            Cohort(self, self.columns, self.segments, int(a), int(b))
+            for a, b in pairwise(edges)
+            if b > a
         ]
         self.platform = Platform(self, self.columns, arm, recommender)
+        self.processes = processes(self.study, self)
         self.shown: Shown | None = None
+        names = (*SERIES, *series_of(self.processes))
         self.datacollector = DataCollector(
-            model_reporters={name: [_reported, [self, name]] for name in SERIES}
+            model_reporters={name: [_reported, [self, name]] for name in names}
         )
 
     @classmethod
@@ -99,7 +109,7 @@ class World(mesa.Model):
         World(synthetic, 50 users, 40 items, 4 topics, seed 1)
         """
         raw = {"kind": "synthetic", "users": users, "items": items, "topics": topics, **more}
-        return cls(study_from({"world": raw}, source="World.synthetic").world, seed=seed)
+        return cls(study_from({"world": raw, "study": {"seed": seed}}, source="World.synthetic"))
 
     @classmethod
     def fit(
@@ -127,54 +137,101 @@ class World(mesa.Model):
             "columns": dict(columns or {}),
             **({} if users is None else {"users": users}),
         }
-        return cls(study_from({"world": raw}, source="World.fit").world, seed=seed)
+        return cls(study_from({"world": raw, "study": {"seed": seed}}, source="World.fit"))
 
     def __repr__(self) -> str:
-        kind = self.section.dataset or "synthetic"
+        kind = self.study.world.dataset or "synthetic"
         items, topics = self.columns.topics.shape
         return (
             f"World({kind}, {len(self.columns.users)} users, {items} items, {topics} topics, "
-            f"seed {self.study_seed})"
+            f"seed {self.study.study.seed})"
         )
 
     def step(self) -> None:
         """Serve, choose, change, log, learn; then collect the measures of the step."""
         now = self.columns
+        for process in self.processes:
+            process.before(self)
         users = now.active()
         slates = self.platform.serve(users)
-        items = slates.items
-        ordered = not self.platform.organic
-        position = np.full(len(users), NOTHING, dtype=np.int64)
+        shown = self.shown = self._choices(users, slates)
+        met = shown.encounter(now.t)
+        self.measures.before_change(met)
         for cohort in self.cohorts:
             mine = cohort.mine(users)
-            position[mine] = cohort.choose(
-                self.user_model, users[mine], items[mine], ordered=ordered
-            )
-        chosen = items[np.arange(len(users)), np.maximum(position, 0)]
-        clicked = np.where(position >= 0, chosen, np.int32(NOTHING)).astype(np.int32)
-        match = affinity(now.taste[users], now.topics, items)
-        self.shown = Shown(users, items, slates.scores, slates.propensities, position)
-        self.measures.before_change(users, items, position, clicked, match)
-        for cohort in self.cohorts:
-            mine = cohort.mine(users)
-            cohort.change(self.user_model, users[mine], items[mine], clicked[mine])
-        took = clicked >= 0
-        self.platform.record(users[took], clicked[took])
+            part = shown.part(mine)
+            cohort.change(part.users, part.items, part.match, part.feedback)
+        for process in self.processes:
+            process.after(self, shown)
+        self.platform.record(shown)
         self.platform.learn()
         self.measures.after_change(retrained=self.platform.retrained)
+        self.measures.current.update(series_of(self.processes))
         now.t += 1
         self.datacollector.collect(self)
+
+    def _choices(self, users: NDArray[np.int32], slates: Slates) -> Shown:
+        items = slates.items
+        match = np.zeros(items.shape, np.float32)
+        feedback = blank(len(items), items.shape[1], self.segments)
+        shown = Shown(users, items, slates.scores, slates.propensities, match, feedback)
+        for cohort in self.cohorts:
+            part = shown.part(cohort.mine(users))
+            cohort.choose(
+                part.users,
+                part.items,
+                ordered=not self.platform.organic,
+                match=part.match,
+                feedback=part.feedback,
+            )
+        return shown
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What one step showed and what was taken of it: the raw material of the event log."""
+    """What one step showed and what was done with it: the raw material of the event log.
+
+    Attributes:
+        users: (n,) int32 active people, ascending.
+        items: (n, k) int32 shown, -1 for empty slots; scores, propensities: (n, k), or None.
+        match: (n, k) float32 how well each item met each person's taste.
+        feedback: (n, k) columns of what people did.
+    """
 
     users: NDArray[np.int32]
     items: NDArray[np.int32]
     scores: NDArray[np.float32] | None
     propensities: NDArray[np.float32] | None
-    position: NDArray[np.int64]
+    match: NDArray[np.float32]
+    feedback: Feedback
+
+    @property
+    def position(self) -> NDArray[np.int64]:
+        """(n,) the first place from which something was taken, -1 for nothing."""
+        taken = self.feedback.taken
+        return np.asarray(np.where(taken.any(axis=1), taken.argmax(axis=1), -1))
+
+    def part(self, rows: slice) -> Shown:
+        """Views of some rows: what is written into them is written here."""
+
+        def cut(column: NDArray[T] | None) -> NDArray[T] | None:
+            return None if column is None else column[rows]
+
+        told = self.feedback
+        return Shown(
+            self.users[rows],
+            self.items[rows],
+            cut(self.scores),
+            cut(self.propensities),
+            self.match[rows],
+            Feedback(
+                told.taken[rows], cut(told.rejected), cut(told.rating), cut(told.dwell_seconds)
+            ),
+        )
+
+    def encounter(self, step: int) -> Encounter:
+        """The same as the laws of change see it."""
+        return Encounter(self.users, self.items, self.match, self.feedback, step)
 
 
 def _reported(world: World, name: str) -> float:
@@ -192,6 +249,7 @@ def _origin_cached(section_json: str, seed: int, index: int) -> Market:
         users=section.users,
         items=section.items,
         topics=section.topics,
+        dim=section.dim,
         history=section.history,
         unequal_base_rates=section.unequal_base_rates,
         seed=child_seed(seed, "market", index),

@@ -31,11 +31,13 @@ class Market:
     Attributes:
         catalog: items with their true quality.
         users: ids and group labels.
-        taste: (users, topics) float32, rows sum to 1.
+        taste: (users, topics) float32, rows sum to 1; or (users, dim) unit vectors.
         activity: (users,) float32 probability to be active in a step.
         awareness: (items,) float32 log of how well known an item is without a recommender.
         log: what people consumed before the loop; steps are negative.
         taste_scale: utility of a perfect match between a taste and an item, in logits.
+        features: (items, dim) float32 unit vectors that tastes are matched with; None where tastes
+            are shares of topics and are matched with the catalog's.
     """
 
     catalog: Catalog
@@ -45,6 +47,7 @@ class Market:
     awareness: NDArray[np.float32]
     log: Interactions
     taste_scale: float = TASTE_SCALE
+    features: NDArray[np.float32] | None = None
 
 
 def market(
@@ -54,12 +57,15 @@ def market(
     topics: int,
     history: float = 20.0,
     unequal_base_rates: bool = False,
+    dim: int = 0,
     seed: int = 0,
 ) -> Market:
     """Draw a market.
 
     Args:
         users, items, topics: sizes.
+        dim: 0 for tastes that are shares of topics; else tastes and items become unit vectors of
+            this many dimensions, near the directions of their topics.
         history: mean number of items a person consumed before the loop.
         unequal_base_rates: women have broader tastes and are less active than men, so that every
             accurate recommender serves them less well without using the attribute: the trap a
@@ -69,7 +75,25 @@ def market(
     catalog, awareness = _catalog(items, topics, seed)
     people, taste, activity = _people(users, topics, unequal_base_rates, seed)
     log = organic_past(catalog, taste, activity, awareness, history, seed)
-    return Market(catalog, people, taste, activity, awareness, log)
+    if dim == 0:
+        return Market(catalog, people, taste, activity, awareness, log)
+    rng = generator(seed, "directions")
+    directions = _unit(rng.standard_normal((topics, dim)))
+    features = _unit(catalog.topics @ directions + _SCATTER * _unit_noise(rng, items, dim))
+    vectors = _unit(taste @ directions + _SCATTER * _unit_noise(rng, users, dim))
+    return Market(catalog, people, vectors, activity, awareness, log, features=features)
+
+
+_SCATTER = 0.3  # length of the noise added to a topic's direction
+
+
+def _unit(rows: NDArray[np.floating]) -> NDArray[np.float32]:
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / length, dtype=np.float32)
+
+
+def _unit_noise(rng: np.random.Generator, n: int, dim: int) -> NDArray[np.float32]:
+    return _unit(rng.standard_normal((n, dim)))
 
 
 def _catalog(items: int, topics: int, seed: int) -> tuple[Catalog, NDArray[np.float32]]:

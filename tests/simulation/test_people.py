@@ -8,18 +8,51 @@ from hypothesis.extra import numpy as hnp
 
 from loopaudit.recommenders.datasets.synthetic import TASTE_SCALE
 from loopaudit.recommenders.randomness import stream
+from loopaudit.simulation.choice import Logit, Visit
 from loopaudit.simulation.people import (
     PRESETS,
     UserModel,
     affinity,
     change_satiation,
     change_taste,
-    choose,
     user_model,
+    utility,
 )
 from loopaudit.simulation.study import PeopleSection
 
 PLAIN = UserModel(0.02, 0.0, 0.3, 0.2, 0.5, 1.0, 1.0)
+
+
+def choose(
+    model, *, taste, satiation, topics, quality, scale, items, users, step, key, ordered=True
+):
+    """(n,) the place each person takes from, -1 for none."""
+    match = affinity(taste, topics, items)
+    worth = utility(
+        model,
+        match,
+        satiation=satiation,
+        topics=topics,
+        quality=quality,
+        scale=scale,
+        items=items,
+    )
+    outside = np.full(len(users), model.outside_utility)
+    visit = Visit(
+        users,
+        items,
+        worth,
+        match,
+        outside,
+        model.temperature,
+        model.position_bias,
+        ordered,
+        step,
+        key,
+    )
+    taken = Logit().choose(visit).taken
+    assert (taken.sum(axis=1) <= 1).all()
+    return np.where(taken.any(axis=1), taken.argmax(axis=1), -1)
 
 
 def shares(model: UserModel, n: int, *, ordered: bool = True, satiation: float = 0.0):

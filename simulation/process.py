@@ -1,0 +1,60 @@
+"""What else happens in a world: society, staying and leaving, supply, attacks.
+
+A process is a Mesa agent of the world that acts before people are served (arrivals, new items,
+injections) and after they chose (talk, creators' answers, churn). Its memory is named arrays, so a
+checkpoint holds it without pickle; its series stand beside the world's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .study import Study
+    from .world import Shown, World
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class Process(Protocol):
+    """One thing that happens in every step besides serving and choosing."""
+
+    key: str
+    """Unique in a world; prefixes its arrays in a checkpoint."""
+
+    def before(self, world: World) -> None:
+        """At the start of a step, before it is known who is active."""
+        ...
+
+    def after(self, world: World, shown: Shown) -> None:
+        """After people chose and changed, before the platform learns."""
+        ...
+
+    def series(self) -> Mapping[str, float]:
+        """Per-step measures it adds, the same names in every step, NaN where undefined."""
+        ...
+
+    def state(self) -> Arrays:
+        """Its memory."""
+        ...
+
+    def load_state(self, state: Arrays) -> None:
+        """Its memory back."""
+        ...
+
+
+def processes(study: Study, world: World) -> tuple[Process, ...]:
+    """The processes a study asks for, in the order in which they act."""
+    return ()
+
+
+def series_of(several: tuple[Process, ...]) -> dict[str, float]:
+    """All their measures of the step just lived."""
+    found: dict[str, float] = {}
+    for one in several:
+        found.update({name: float(np.float64(value)) for name, value in one.series().items()})
+    return found
