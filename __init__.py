@@ -126,7 +126,13 @@ def simulate(
     check_study(study, factories, out=folder)
     from .audit.plan import Plan, declare_in
 
-    plan = Plan.declare(study) if folder is None else declare_in(folder, study)
+    if folder is None:
+        plan = Plan.declare(study)
+    else:
+        from .simulation.store import Lock
+
+        with Lock(folder):
+            plan = declare_in(folder, study)
     run = live(study, out=folder, workers=workers, progress=progress, factories=factories)
     run.declared = plan
     return run

@@ -8,11 +8,12 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .recommenders.errors import UserError
+from .recommenders.errors import CannotWrite, UserError
 from .reports.console import EXIT_CODES, Broke, Console, Interrupted, describe, log
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(given, 2, "error", str(error))
     except (Interrupted, KeyboardInterrupt, typer.Abort) as error:
         return _failed(given, 130, "interrupted", str(error))
-    except Broke as error:
+    except (Broke, CannotWrite) as error:
         return _failed(given, 3, "broke", str(error))
     except BrokenPipeError:  # `loopaudit list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -230,7 +231,7 @@ def _simulated(console: Console, study: Study, out: Path | None, workers: int) -
     workers = _counted(workers)
     folder = run_directory(study, out)
     verb = "simulate" if console.command == "simulate" else "audit"  # a demo is a study, audited
-    again = f"loopaudit {verb} {folder / 'study.toml'} --out {folder}"
+    again = f"loopaudit {verb} {quote(str(folder / 'study.toml'))} --out {quote(str(folder))}"
     with console.keeping(folder, again=again), console.progress("simulate") as bar:
         run = live(study, out=folder, workers=workers, progress=bar)
     console.told("run", str(folder))
@@ -245,12 +246,16 @@ def _counted(workers: int) -> int:
 
 def _audited(console: Console, run: Run, settings: AuditSection | None) -> int:
     from . import audit as ask
+    from .simulation.store import Lock
 
     assert run.path is not None
-    again = f"loopaudit audit {run.path}"
+    again = f"loopaudit audit {quote(str(run.path))}"
     with console.keeping(run.path, again=again), console.progress("audit") as bar:
+        with Lock(run.path):  # nobody wants to learn at the end that nothing can be written
+            pass
         report = ask(run, settings=settings, progress=bar)
-        report.save_all(run.path)
+        with Lock(run.path):
+            report.save_all(run.path)
     console.told("report", str(run.path / "report.html"))
     return _reported(console, report, run.path)
 
@@ -278,11 +283,15 @@ def report(
 ) -> int:
     """Render the report of an audited run again."""
     from .reports.report import Report
+    from .simulation.store import Lock
 
     console = Console("report", as_json=as_json, quiet=quiet)
+    if run_dir.is_file():
+        raise UserError(f"{run_dir} is a file; name the run directory")
     with console.keeping(run_dir):
         shown = Report.open(run_dir)
-        shown.save_all(run_dir)
+        with Lock(run_dir):
+            shown.save_all(run_dir)
     console.told("report", str(run_dir / "report.html"))
     return _reported(console, shown, run_dir)
 

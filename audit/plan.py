@@ -10,12 +10,13 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..recommenders.errors import UserError
+from ..recommenders.errors import CannotWrite, UserError
 from .auditor import Auditor, auditors_for, declared, refuse_unknown_thresholds
 from .finding import Check
 
@@ -190,10 +191,16 @@ class Plan:
 
     def save(self, path: Path) -> None:
         """Write it to a file, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        unfinished.write_text(json.dumps(self.to_json(), indent=1, sort_keys=True) + "\n", "utf-8")
-        unfinished.replace(path)
+        text = json.dumps(self.to_json(), indent=1, sort_keys=True) + "\n"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished.write_text(text, "utf-8")
+            unfinished.replace(path)
+        except OSError as error:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+            raise CannotWrite(path, error) from error
 
     @classmethod
     def load(cls, path: Path) -> Plan:

@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
 class UserError(Exception):
     """What was wrong, what was got, what to do; the command line prints it and exits 2."""
+
+
+class CannotWrite(RuntimeError):
+    """The disk is full, or the directory went away; what was finished is kept.
+
+    Args:
+        path: what could not be written.
+        error: the file system's.
+    """
+
+    def __init__(self, path: object, error: object) -> None:
+        super().__init__(path, error)  # both, so that it can cross to another process
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        if said := re.search(r"([^:]+) \(os error \d+\)", reason):  # as Rust libraries put it
+            reason = said[1].strip()
+        self._text = (
+            f"cannot write {path}: {reason}. What was finished is kept; make room, "
+            "then give the same command again"
+        )
+
+    def __str__(self) -> str:
+        return self._text
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from ..recommenders.errors import UserError
+from ..recommenders.errors import CannotWrite, UserError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -121,6 +121,8 @@ class Console:
             raise
         except KeyboardInterrupt:
             raise Interrupted(f"what was finished is kept.{onward}") from None
+        except CannotWrite as error:  # the disk's fault: no traceback would help
+            raise Broke(f"{error}.{onward}") from error
         except Exception as error:
             raise Broke(
                 f"{describe(error)}; the traceback is in {log(error, out)}.{onward}"
@@ -133,18 +135,25 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__
 
 
-def log(error: BaseException, out: Path | None) -> Path:
-    """Append the traceback to ``out/log.txt``, or to a new file in the temporary directory."""
+def log(error: BaseException, out: Path | None) -> str:
+    """Append the traceback to ``out/log.txt``, or to a new file in the temporary directory.
+
+    Returns:
+        Where it is; "nowhere (...)" where no disk takes it.
+    """
     import tempfile
 
     lines = [f"{datetime.now().isoformat(timespec='seconds')}\n"]
     lines += traceback.format_exception(error)
     if out is not None and out.is_dir():
         try:
-            return _appended(out / "log.txt", lines)
+            return str(_appended(out / "log.txt", lines))
         except OSError:  # the disk that the run filled
             pass
-    return _appended(Path(tempfile.mkdtemp(prefix="loopaudit-")) / "log.txt", lines)
+    try:
+        return str(_appended(Path(tempfile.mkdtemp(prefix="loopaudit-")) / "log.txt", lines))
+    except OSError as full:
+        return f"nowhere (no log can be written: {full.strerror})"
 
 
 def _appended(path: Path, lines: list[str]) -> Path:

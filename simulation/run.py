@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import polars as pl
+from pydantic import ValidationError
 
 from ..recommenders.catalog import Catalog
 from ..recommenders.errors import UserError, unknown_name
 from ..recommenders.interactions import Interactions
 from ..recommenders.randomness import child_seed
 from .arms import Arm, arms_of
+from .manifest import read_manifest, verify
 from .people import UserModel
-from .store import DiskStore, Store
+from .store import DiskStore, Store, being_written
 from .study import BehaviourSection, RecommenderSection, Study, label_of
 
 if TYPE_CHECKING:
@@ -26,8 +28,6 @@ Factories = Mapping[str, Callable[[], "Recommender"]]
 """Recommenders that exist only in this process (a notebook's function), by label."""
 
 B = TypeVar("B", bound=BehaviourSection)
-
-SCHEMA_VERSION = 1
 
 
 def world_name(index: int) -> str:
@@ -70,34 +70,22 @@ class Run:
             UserError: the directory is no run, is unfinished, or a file is not what was written.
         """
         root = Path(path)
-        store = DiskStore(root)
-        if not store.exists("manifest.json"):
-            raise UserError(f"{root} is not a run directory: it has no manifest.json")
+        held = read_manifest(root)
+        if not held["finished"]:
+            if being_written(root):
+                raise UserError(f"{root} is being written by another process; wait for it to end")
+            again = f"loopaudit simulate {quote(str(root / 'study.toml'))} --out {quote(str(root))}"
+            raise UserError(f"{root} is unfinished; run `{again}` to go on where it stopped")
         try:
-            manifest = store.json("manifest.json")
-            study = Study.model_validate(manifest["study"])
-        except (ValueError, KeyError) as error:
-            raise UserError(f"{root}/manifest.json cannot be read: {error}") from error
-        if manifest.get("schema") != SCHEMA_VERSION:
+            study = Study.model_validate(held["study"])
+        except ValidationError as error:
+            said = " ".join(str(error).split())
             raise UserError(
-                f"{root} was written with run schema {manifest.get('schema')}, this LoopAudit "
-                f"reads schema {SCHEMA_VERSION}; simulate again"
-            )
-        if not manifest.get("finished"):
-            raise UserError(
-                f"{root} is unfinished; run `loopaudit simulate {root / 'study.toml'} --out {root}`"
-                " to go on where it stopped"
-            )
-        for name, digest in manifest["files"].items():
-            file = root / name
-            if not file.exists():
-                raise UserError(f"{root} is damaged: {name} is missing; simulate again")
-            if hashlib.sha256(file.read_bytes()).hexdigest() != digest:
-                raise UserError(
-                    f"{root} is damaged: {name} is not the file that was written "
-                    "(its sha256 differs from the manifest); simulate again"
-                )
-        return cls(study, store, path=root)
+                f"{root} was written by another version of LoopAudit, and its study cannot be "
+                f"read ({said[:200]}); simulate again with another --out"
+            ) from None
+        verify(root, held["files"])
+        return cls(study, DiskStore(root), path=root)
 
     def __repr__(self) -> str:
         where = str(self.path) if self.path else "in memory"
@@ -230,13 +218,24 @@ class Run:
 
     def create(self, target: str) -> Guard:
         """A fresh, unfitted, guarded instance of a target."""
+        self._refuse_changed(target)
         return guarded(self.spec(target), self.catalog(0), factories=self._factories)
+
+    def _refuse_changed(self, target: str) -> None:
+        """What is probed must be what was lived with."""
+        if self.path is None or target in self._factories:
+            return
+        from .provenance import changed_plugin
+
+        if said := changed_plugin(self.manifest["recommenders"], self.spec(target)):
+            raise UserError(f"{said}, or simulate again: {self.path} was lived with the other")
 
     def recommender(self, target: str, world: int) -> Guard:
         """The target as it entered the loop of a world: fitted on ``history(world)``."""
         spec = self.spec(target)
         if spec.name == "none":
             raise UserError("the organic arm has no recommender to probe")
+        self._refuse_changed(target)
         guard = guarded(spec, self.catalog(world), factories=self._factories)
         name = f"state/{target}/{world_name(world)}/initial.npz"
         if self._store.exists(name):

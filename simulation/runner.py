@@ -10,17 +10,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..recommenders.errors import UserError
 from .arms import arms_of
-from .live import live_world, variants
-from .run import SCHEMA_VERSION, Factories, Run
+from .directory import finish, prepare, refuse_others
+from .live import Tick, live_world, variants
+from .manifest import read_manifest
+from .provenance import refuse_changed
+from .run import Factories, Run, world_name
 from .store import DiskStore, Lock, MemoryStore
 from .study import Study, label_of
-from .study_file import to_toml
 from .world import origin
 
 if TYPE_CHECKING:
@@ -29,18 +30,6 @@ if TYPE_CHECKING:
 ProgressSink = Callable[[int, int, str], None]
 """Called as ``progress(done, total, what)``; the unit is one step of one arm in one world."""
 
-_HASHED = (
-    "study.toml",
-    "realism.json",
-    "worlds",
-    "events",
-    "series",
-    "outcomes",
-    "state",
-    "sensitivity",
-)
-_BEFORE_ANYTHING = (".lock", "plan.json", "log.txt", "study.toml")
-_LIBRARIES = ("loopaudit", "mesa", "numpy", "polars", "scipy", "torch", "fairlearn")
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 
 
@@ -83,13 +72,13 @@ def simulate(
         return Run(study, memory, factories=factories)
     store = DiskStore(out)
     with Lock(out):
-        if _prepare(study, store, factories or {}):
+        if prepare(study, store, factories or {}):
             return Run.open(out)
         n = min(workers or os.cpu_count() or 1, study.study.worlds)
         if factories or n == 1:
             with one_thread():
                 for index in range(study.study.worlds):
-                    live_world(study, index, store, factories or {}, counter.tick(index))
+                    _live(study, index, store, factories or {}, counter.tick(index))
         else:
             _in_processes(study, out, n, counter)
         if study.world.kind == "dataset" and not store.exists("realism.json"):
@@ -97,7 +86,7 @@ def simulate(
 
             rows = realism(study.world, study.people, seed=study.study.seed)
             store.put_json("realism.json", [vars(row) for row in rows])
-        _finish(study, store, factories or {})
+        finish(study, store, factories or {})
     return Run(study, store, path=out, factories=factories)
 
 
@@ -125,110 +114,22 @@ def check_study(
     if study.world.kind == "dataset":
         origin(study.world, study.study.seed, 0)
     if out is not None:
-        _refuse_others(study, DiskStore(out))
+        refuse_others(study, out)
 
 
-def _refuse_others(study: Study, store: DiskStore) -> None:
-    """A directory with other files or another study in it is never written to."""
-    if not store.exists("manifest.json"):
-        found = [n for n in store.listing("") if not n.endswith(".tmp")]
-        strangers = [n for n in found if n not in _BEFORE_ANYTHING]
-        if strangers:
-            raise UserError(
-                f"{store.root} is not empty and is no run directory (it holds {strangers[0]}); "
-                "choose another --out"
-            )
-        return
-    held = store.json("manifest.json").get("study")
-    if held != study.model_dump(mode="json"):
-        raise UserError(
-            f"{store.root} holds another study ({_difference(held, study)}); "
-            "choose another --out, or go on with the study.toml in it"
-        )
+def _live(study: Study, index: int, store: DiskStore, factories: Factories, tick: Tick) -> None:
+    """Live a world; before every arm, what the run is made with must be what it was begun with.
 
+    A plug-in that is edited meanwhile would be loaded anew by the next arm.
+    """
+    begun = read_manifest(store.root)
 
-def _prepare(study: Study, store: DiskStore, factories: Factories) -> bool:
-    """Ready a run directory; True when it already holds this study, finished."""
-    _refuse_others(study, store)
-    if not store.exists("manifest.json"):
-        store.put_text("study.toml", to_toml(study))
-        store.put_json("manifest.json", _manifest(study, factories, finished=False, files={}))
-        return False
-    held = store.json("manifest.json")
-    if held.get("finished"):
-        return True
-    if held.get("recommenders") != _provenance(study, factories):
-        raise UserError(
-            f"{store.root} was begun with other recommender versions than are installed now "
-            f"({held.get('recommenders')} then); install those again, or choose another --out"
-        )
-    store.sweep()
-    return False
+    def watched(steps: int, what: str) -> None:
+        if steps == 0:
+            refuse_changed(begun, study, factories, root=store.root)
+        tick(steps, what)
 
-
-def _difference(held: Any, study: Study) -> str:
-    """The first key in which two studies differ, for the reader of an error."""
-    now = study.model_dump(mode="json")
-    if not isinstance(held, dict):
-        return "its study cannot be read"
-    for table, value in now.items():
-        other = held.get(table)
-        if value != other and isinstance(value, dict) and isinstance(other, dict):
-            key = next(k for k in value if value[k] != other.get(k))
-            return f"[{table}] {key} is {other.get(key)!r} there, {value[key]!r} here"
-        if value != other:
-            return f"[{table}] differs"
-    return "it differs"
-
-
-def _provenance(study: Study, factories: Factories) -> list[dict[str, Any]]:
-    from ..recommenders import registry
-
-    found: list[dict[str, Any]] = []
-    for section in study.recommenders:
-        label = label_of(section)
-        if label in factories or section.name == "none":
-            origin = "this process" if label in factories else "built-in"
-        else:
-            origin = registry.resolve(section.name).origin
-        found.append(
-            {
-                "label": label,
-                "name": section.name,
-                "args": section.model_dump(mode="json")["args"],
-                "origin": origin,
-            }
-        )
-    return found
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of the libraries that decide a run's bytes, and of Python."""
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for name in _LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-def _manifest(
-    study: Study, factories: Factories, *, finished: bool, files: dict[str, str]
-) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA_VERSION,
-        "finished": finished,
-        "study": study.model_dump(mode="json"),
-        "recommenders": _provenance(study, factories),
-        "versions": library_versions(),
-        "files": files,
-    }
-
-
-def _finish(study: Study, store: DiskStore, factories: Factories) -> None:
-    files = store.digests(_HASHED)
-    store.put_json("manifest.json", _manifest(study, factories, finished=True, files=files))
+    live_world(study, index, store, factories, watched)
 
 
 class _Counter:
@@ -282,7 +183,7 @@ def _work(study_json: str, index: int, out: str) -> None:
             _queue.put((steps, f"world {index + 1} · {what}"))
 
     with one_thread():
-        live_world(study, index, DiskStore(Path(out)), {}, tick)
+        _live(study, index, DiskStore(Path(out), writer=world_name(index)), {}, tick)
 
 
 @contextmanager

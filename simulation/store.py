@@ -7,20 +7,26 @@ import hashlib
 import io
 import json
 import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..recommenders.errors import UserError
+from ..recommenders.errors import CannotWrite, UserError
+from .journal import Journal
+
+_MANIFEST = "manifest.json"
+_LOCK = ".lock"
+_ATTEMPTS = 10
+_TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
 
 Arrays = dict[str, NDArray[Any]]
-
-
-class CannotWrite(RuntimeError):
-    """The disk is full, or the directory went away; the run can be resumed."""
 
 
 class Store(Protocol):
@@ -73,103 +79,178 @@ class MemoryStore:
 
 
 class DiskStore:
-    """A run directory. Every file is written under a temporary name, then renamed."""
+    """A run directory. Every file is written under a temporary name, noted in a journal with its
+    digest, then renamed (see journal.py).
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: the run directory.
+        writer: whose journal it is; processes that write at the same time have different ones.
+    """
+
+    def __init__(self, root: Path, *, writer: str = "main") -> None:
         self.root = root
+        self.writer = writer
+        self._journal: Journal | None = None
 
-    def _write(self, name: str, content: bytes) -> None:
+    def _note(self, name: str, sha256: str | None) -> None:
+        if self._journal is None:
+            session = self.json(_MANIFEST).get("session", 0) if self.exists(_MANIFEST) else 0
+            self._journal = Journal(self.root, session=session, writer=self.writer)
+        self._journal.note(name, sha256)
+
+    def _write(self, name: str, write: Callable[[BinaryIO], object]) -> None:
         path = self.root / name
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                file.write(content)
+            with temporary.open("w+b") as file:
+                write(file)
                 file.flush()
                 os.fsync(file.fileno())
+                file.seek(0)
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if name != _MANIFEST:  # which says by itself whether it is whole
+                self._note(name, digest)
             temporary.replace(path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise CannotWrite(
-                f"cannot write {path}: {error.strerror}. What was finished is kept; make room, "
-                "then run the same command to go on"
-            ) from error
+        except (OSError, pl.exceptions.ComputeError) as error:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise CannotWrite(path, error) from error
 
     def put_frame(self, name: str, frame: pl.DataFrame) -> None:
-        buffer = io.BytesIO()
-        frame.write_parquet(buffer, compression="zstd", compression_level=1, statistics=False)
-        self._write(name, buffer.getvalue())
+        self._write(
+            name,
+            lambda file: frame.write_parquet(
+                file, compression="zstd", compression_level=1, statistics=False
+            ),
+        )
 
     def scan(self, names: list[str]) -> pl.LazyFrame:
         return pl.scan_parquet([self.root / name for name in names], glob=False)
 
     def put_arrays(self, name: str, arrays: Arrays) -> None:
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)  # type: ignore[arg-type]
-        self._write(name, buffer.getvalue())
+        self._write(name, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
 
     def arrays(self, name: str) -> Arrays:
         with np.load(self.root / name, allow_pickle=False) as held:
             return {key: held[key] for key in held.files}
 
     def put_json(self, name: str, value: Any) -> None:
-        self._write(name, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
+        self.put_text(name, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
     def put_text(self, name: str, text: str) -> None:
         """Write a text file."""
-        self._write(name, text.encode())
+        self._write(name, lambda file: file.write(text.encode()))
 
     def json(self, name: str) -> Any:
-        return json.loads((self.root / name).read_text())
+        return json.loads((self.root / name).read_text(encoding="utf-8"))
 
     def exists(self, name: str) -> bool:
         return (self.root / name).exists()
 
     def remove(self, name: str) -> None:
-        (self.root / name).unlink(missing_ok=True)
+        if not self.exists(name):
+            return
+        try:
+            self._note(name, None)
+            (self.root / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise CannotWrite(self.root / name, error) from error
 
     def listing(self, prefix: str) -> list[str]:
         if not self.root.is_dir():
             return []  # and not the files beside it whose names begin like its own
         top = self.root / prefix
-        files = top.rglob("*") if top.is_dir() else top.parent.glob(f"{top.name}*")
-        return sorted(p.relative_to(self.root).as_posix() for p in files if p.is_file())
+        if top.is_dir():
+            return sorted(_walk(top, self.root))
+        begun = (p for p in top.parent.glob("*") if p.name.startswith(top.name) and p.is_file())
+        return sorted(p.relative_to(self.root).as_posix() for p in begun if p.name[0] != ".")
 
     def sweep(self) -> None:
         """Remove temporary files a killed process left behind."""
         for path in self.root.rglob(".*.tmp"):
-            path.unlink(missing_ok=True)
+            if _TEMPORARY.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
-    def digests(self, prefixes: tuple[str, ...]) -> dict[str, str]:
-        """sha256 of every file under these names, sorted by name."""
-        names = [name for prefix in prefixes for name in self.listing(prefix)]
-        return {
-            name: hashlib.sha256((self.root / name).read_bytes()).hexdigest()
-            for name in sorted(names)
-        }
+
+def _walk(top: Path, root: Path) -> Iterator[str]:
+    """Names of the files below a folder; hidden ones are the system's or half-written."""
+    seen: set[Path] = set()
+    for folder, inner, files in os.walk(top, followlinks=True):
+        here = Path(folder).resolve()
+        if here in seen:  # a link back to where we came from
+            inner.clear()
+            continue
+        seen.add(here)
+        inner[:] = [name for name in inner if name[0] != "."]
+        relative = Path(folder).relative_to(root)
+        yield from ((relative / name).as_posix() for name in files if name[0] != ".")
 
 
 class Lock:
-    """Keeps a second process out of a run directory while one writes to it."""
+    """Keeps a second process out of a run directory while one writes to it.
+
+    Directories that did not exist are made, and taken away again if nothing came into it.
+
+    Raises:
+        UserError: another process holds it, or nothing can be written there.
+    """
 
     def __init__(self, root: Path) -> None:
-        self._path = root / ".lock"
+        self._root = root
+        self._path = root / _LOCK
         self._file: io.TextIOWrapper | None = None
+        self._made: list[Path] = []
 
     def __enter__(self) -> Lock:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._path.open("w")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise UserError(
-                f"{self._path.parent} is being written by another process; wait for it to end, "
-                "or choose another --out"
-            ) from None
-        return self
+        self._made = [p for p in (self._root, *self._root.parents) if not p.exists()]
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._root.mkdir(parents=True, exist_ok=True)
+                self._file = self._path.open("w")
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(self._file.fileno()).st_ino == self._path.stat().st_ino:
+                    return self
+            except (BlockingIOError, FileNotFoundError) as error:
+                if isinstance(error, FileNotFoundError) and not self._root.is_dir():
+                    raise unwritable(self._root, error) from error
+            except OSError as error:
+                raise unwritable(self._root, error) from error
+            if self._file is not None:
+                self._file.close()
+            if attempt + 1 < _ATTEMPTS:  # it may just be looked at (see being_written)
+                time.sleep(0.02)
+        raise UserError(
+            f"{self._root} is being written by another process; wait for it to end, "
+            "or choose another --out"
+        )
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
             self._path.unlink(missing_ok=True)
             self._file.close()
+        with suppress(OSError):  # not empty: something was written
+            for folder in self._made:
+                folder.rmdir()
+
+
+def being_written(root: Path) -> bool:
+    """Whether another process is writing to a run directory now."""
+    try:
+        with (root / _LOCK).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def unwritable(root: Path, error: OSError) -> UserError:
+    """What to say of a directory that nothing can be written to."""
+    if root.is_symlink() and not root.exists():
+        return UserError(f"{root} is a link to {os.readlink(root)}, which does not exist")
+    return UserError(
+        f"nothing can be written to {root} ({error.strerror}); make it writable, or work on a "
+        "copy of it elsewhere"
+    )

@@ -43,12 +43,34 @@ def load(
         from .sequences import load_sequences
 
         return load_sequences(name, folder=folder)
+    from .table import load_table
+
+    return load_table(_file(name, folder), columns=columns)
+
+
+def data_files(name_or_path: str | Path, *, folder: str = "") -> tuple[Path, ...]:
+    """The files that :func:`load` reads, for a record of what was read.
+
+    Raises:
+        UserError: it does not exist.
+    """
+    name = str(name_or_path)
+    if name in ("ml-100k", "ml-1m"):
+        from .movielens import edition_files
+
+        return edition_files(name, folder=folder)
+    if name in names():
+        from .sequences import sequence_files
+
+        return sequence_files(name, folder=folder)
+    return (_file(name, folder),)
+
+
+def _file(name: str, folder: str) -> Path:
     path = Path(folder).expanduser() / Path(name).expanduser()
     if not path.is_file():
         if path.suffix.lower() in _FILES or "/" in name:
             raise UserError(f"there is no file {path}")
         wrong = unknown_name("dataset", name, names())
         raise UserError(f"{wrong} A CSV or Parquet file is named by its path.")
-    from .table import load_table
-
-    return load_table(path, columns=columns)
+    return path

@@ -124,6 +124,13 @@ def load_movielens(name: str, *, folder: str = "") -> Dataset:
     return Dataset(name, catalog, log, UserTable(user_ids, attributes), source, digest)
 
 
+def edition_files(name: str, *, folder: str = "") -> tuple[Path, ...]:
+    """The files of an edition that are read, found (or downloaded) as by :func:`load_movielens`."""
+    edition = EDITIONS[name]
+    place = _find(edition, folder)
+    return tuple(place / file for file in (edition.ratings, edition.items, edition.users))
+
+
 def _find(edition: Edition, folder: str) -> Path:
     needed = (edition.ratings, edition.items, edition.users)
     if folder:

@@ -143,6 +143,11 @@ def load_sequences(name: str, *, folder: str = "") -> Dataset:
     )
 
 
+def sequence_files(name: str, *, folder: str = "") -> tuple[Path, ...]:
+    """The files of one of :data:`SETS` that are read, found as by :func:`load_sequences`."""
+    return tuple(_find(SETS[name], folder))
+
+
 # -- files -------------------------------------------------------------------------------------
 
 

@@ -145,6 +145,8 @@ def test_a_setting_changed_after_the_run_is_a_deviation(
 
 def test_an_unfinished_directory_is_found_again_without_being_named(here: Path) -> None:
     from loopaudit.simulation.directory import run_directory
+    from loopaudit.simulation.manifest import write_manifest
+    from loopaudit.simulation.store import DiskStore
     from loopaudit.simulation.study import Study
 
     study, other = Study(), Study.model_validate({"world": {"users": 5}})
@@ -152,8 +154,8 @@ def test_an_unfinished_directory_is_found_again_without_being_named(here: Path) 
     assert first.parent.name == "runs"
     first.mkdir(parents=True)
     held = {"study": study.model_dump(mode="json"), "finished": False}
-    (first / "manifest.json").write_text(json.dumps(held))
+    write_manifest(DiskStore(first), held)
     assert run_directory(study) == first
     assert run_directory(other) != first
-    (first / "manifest.json").write_text(json.dumps({**held, "finished": True}))
+    write_manifest(DiskStore(first), {**held, "finished": True})
     assert run_directory(study).name == f"{first.name}-2"

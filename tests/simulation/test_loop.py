@@ -1,6 +1,5 @@
 """The proofs the design rests on: common random numbers, blocks, workers, resume, refusal."""
 
-import json
 import os
 import signal
 import subprocess
@@ -14,8 +13,10 @@ import pytest
 
 from loopaudit.recommenders.border import Capabilities, Slates
 from loopaudit.recommenders.errors import UserError
+from loopaudit.simulation.manifest import read_manifest, write_manifest
 from loopaudit.simulation.run import Run
 from loopaudit.simulation.runner import simulate
+from loopaudit.simulation.store import DiskStore
 from loopaudit.simulation.study import Study
 from loopaudit.simulation.world import World
 
@@ -179,10 +180,9 @@ def test_a_killed_run_resumed_is_byte_identical_to_an_uninterrupted_one(tmp_path
 
 def test_an_unfinished_directory_is_never_read_as_finished(tmp_path):
     simulate(small("random"), out=tmp_path / "run", workers=1)
-    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
-    manifest["finished"] = False
-    (tmp_path / "run" / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match="unfinished"):
+    held = read_manifest(tmp_path / "run")
+    write_manifest(DiskStore(tmp_path / "run"), {**held, "finished": False})
+    with pytest.raises(UserError, match="is unfinished; run `loopaudit simulate"):
         Run.open(tmp_path / "run")
 
 
