@@ -102,19 +102,24 @@ class Guard:
         if not done:
             self.faults.off = True
 
-    def update(self, log: Interactions, *, since: int, seed: int = 0) -> None:
-        """Let it learn on; one that fails goes on as it was, one that hangs is switched off."""
+    def update(self, log: Interactions, *, since: int, seed: int = 0, full: bool = False) -> None:
+        """Let it learn on; one that fails goes on as it was, one that hangs is switched off.
+
+        Args:
+            log: everything so far; rows from ``since`` are new.
+            seed: of this update.
+            full: learn everything anew, even where it could learn on.
+        """
         update, fit, catalog = self._attribute("update"), self._attribute("fit"), self.catalog
-        if self.capabilities.update == "none":
+        declared = self.capabilities.update
+        if declared == "none":
             return
-        if callable(update):
+        if callable(update) and not (full and callable(fit) and catalog is not None):
             self._learn("update", lambda: update(_own(log), since=since, seed=seed))
-        elif self.capabilities.update == "refit" and callable(fit) and catalog is not None:
+        elif callable(fit) and catalog is not None and (full or declared == "refit"):
             self._learn("update", lambda: fit(_own(log), _own(catalog), seed=seed, progress=None))
         else:
-            self.faults.add(
-                "fit_failed", 1, f"update: declared {self.capabilities.update!r}, but has no way to"
-            )
+            self.faults.add("fit_failed", 1, f"update: declared {declared!r}, but has no way to")
 
     def _learn(self, what: str, call: Callable[[], object]) -> bool:
         if self.faults.off:

@@ -5,9 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .study import RecommenderSection, Study, label_of
+from .study import ExperimentSection, RecommenderSection, Study, label_of
 
-Kind = Literal["target", "frozen", "shuffled", "random", "popularity", "none", "oracle"]
+Kind = Literal[
+    "target",
+    "reference",
+    "frozen",
+    "shuffled",
+    "experiment",
+    "random",
+    "popularity",
+    "none",
+    "oracle",
+]
 
 REFERENCE_RETRAIN = 10
 """Steps between updates of the reference arms (only popularity has something to learn)."""
@@ -20,7 +30,10 @@ class Arm:
     Attributes:
         name: directory-safe, unique in a study: "multvae", "multvae-frozen", "random".
         kind: what it stands for in a contrast.
-        recommender: what serves it; None for the organic arm and for the oracle.
+        recommender: what serves it; None for the organic arm and for the oracle. In an experiment
+            it is the treatment.
+        control: what serves the other people of an experiment; else None.
+        experiment: the experiment's table; else None.
         retrain_every: steps between updates, 0 for never.
         luck: shifts the organic arm's luck, for A/A tests.
     """
@@ -30,6 +43,8 @@ class Arm:
     recommender: RecommenderSection | None
     retrain_every: int = 0
     luck: int = 0
+    control: RecommenderSection | None = None
+    experiment: ExperimentSection | None = None
 
     @property
     def learns(self) -> bool:
@@ -46,11 +61,18 @@ def arms_of(study: Study) -> tuple[Arm, ...]:
             luck = int(section.args.get("seed", 0))  # type: ignore[arg-type]
             arms.append(Arm(label, "target", None, luck=luck))
             continue
-        arms.append(Arm(label, "target", section, section.retrain_every))
+        arms.append(Arm(label, section.role, section, section.retrain_every))
+        if section.role == "reference":
+            continue
         if "frozen" in study.study.arms:
             arms.append(Arm(f"{label}-frozen", "frozen", section))
         if "shuffled" in study.study.arms:
             arms.append(Arm(f"{label}-shuffled", "shuffled", section, section.retrain_every))
+    by_label = {label_of(section): section for section in study.recommenders}
+    for test in study.experiments:
+        a, b = by_label[test.treatment], by_label[test.control]
+        name = f"experiment-{test.name}"
+        arms.append(Arm(name, "experiment", a, a.retrain_every, control=b, experiment=test))
     for kind in ("random", "popularity", "none", "oracle"):
         if kind in study.study.arms:
             served_by = None if kind in ("none", "oracle") else RecommenderSection(name=kind)

@@ -10,8 +10,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..recommenders.border import State
-from ..recommenders.guard import Faults, Guard
+from ..recommenders.catalog import Catalog
+from ..recommenders.guard import Faults
+from ..recommenders.randomness import child_seed
 from .arms import Arm, arms_of
+from .experiment import Served, Split, treated
 from .measures import Measures
 from .run import Factories, fit_seed, guarded, sensitivity_models, variant, world_name
 from .store import Arrays, Store
@@ -130,10 +133,8 @@ class ArmRun:
 
     def _start(self) -> World:
         held = self.store.arrays(self.checkpoint) if self.store.exists(self.checkpoint) else None
-        guard = None
-        if self.arm.recommender is not None:
-            catalog = origin(self.study.world, self.study.study.seed, self.index).catalog
-            guard = guarded(self.arm.recommender, catalog, factories=self.factories)
+        start = origin(self.study.world, self.study.study.seed, self.index)
+        guard = self._guard(start.catalog, len(start.users))
         world = World(self.study, index=self.index, arm=self.arm, recommender=guard)
         if held is None:
             self._remove_parts(0)
@@ -143,7 +144,20 @@ class ArmRun:
         self._restore(world, held)
         return world
 
-    def _fit(self, world: World, guard: Guard) -> None:
+    def _guard(self, catalog: Catalog, n_users: int) -> Served | None:
+        """A fresh, unfitted recommender for the arm; the two of an experiment."""
+        arm = self.arm
+        if arm.recommender is None:
+            return None
+        guard = guarded(arm.recommender, catalog, factories=self.factories)
+        if arm.experiment is None or arm.control is None:
+            return guard
+        control = guarded(arm.control, catalog, factories=self.factories)
+        seed = child_seed(self.study.study.seed, "world", self.index)
+        who = treated(arm.experiment, n_users, seed=seed)
+        return Split(guard, control, who, pooled=arm.experiment.pooled)
+
+    def _fit(self, world: World, guard: Served) -> None:
         """Fit on the past, or take over the fit another arm of this world already made.
 
         Even the arm that made the fit goes on from the saved state, so that a resumed run and an
@@ -152,6 +166,8 @@ class ArmRun:
         section = self.arm.recommender
         assert section is not None
         key = section.model_dump_json(include={"name", "args"})
+        if self.arm.control is not None:
+            key += self.arm.control.model_dump_json(include={"name", "args"})
         name = f"state/{label_of(section)}/{world_name(self.index)}/initial.npz"
         studied = self.arm.kind in ("target", "frozen", "shuffled")
         if studied and key not in self.fits and self.store.exists(name):
@@ -170,13 +186,14 @@ class ArmRun:
         if studied and self.prefix == "" and not self.store.exists(name):
             self.store.put_arrays(name, state)
         faults = guard.faults
-        fresh = guarded(section, world.columns.catalog, factories=self.factories)
+        fresh = self._guard(world.columns.catalog, len(world.columns.users))
+        assert fresh is not None
         fresh.load_state({part: value.copy() for part, value in state.items()})
         fresh.faults = faults
         world.platform.recommender = fresh
 
     @staticmethod
-    def _first_fit(world: World, guard: Guard) -> None:
+    def _first_fit(world: World, guard: Served) -> None:
         start = world.columns
         guard.fit(start.past, start.catalog.public(), seed=fit_seed(start.seed))
 
@@ -268,6 +285,7 @@ class ArmRun:
             "clicks_item": np.concatenate([empty, *platform.clicks_item]),
             "clicks_step": np.concatenate([empty, *platform.clicks_step]),
             "learnt_rows": np.array(platform.learnt_rows),
+            "updates": np.array(platform.schedule.updates),
             **{f"trait/{name}": column for name, column in world.columns.traits.items()},
             **{
                 f"process/{process.key}/{name}": value
@@ -295,6 +313,7 @@ class ArmRun:
             process.load_state(_under(held, f"process/{process.key}/"))
         platform.restore(held["clicks_user"], held["clicks_item"], held["clicks_step"])
         platform.learnt_rows = int(held["learnt_rows"])
+        platform.schedule.updates = int(held["updates"])
         for name in Measures.ARRAYS:
             getattr(measures, name)[...] = held[f"measure/{name}"]
         self.series = {name: value.tolist() for name, value in _under(held, "series/").items()}

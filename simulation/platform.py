@@ -15,9 +15,10 @@ from ..recommenders.ranking import top_k
 from .arms import Arm
 from .columns import Columns
 from .people import SEARCH_SKILL
+from .schedule import Schedule
 
 if TYPE_CHECKING:
-    from ..recommenders.guard import Guard
+    from .experiment import Served
     from .world import Shown
 
 
@@ -70,7 +71,7 @@ class Platform(mesa.Agent):
     """
 
     def __init__(
-        self, model: mesa.Model, columns: Columns, arm: Arm, recommender: Guard | None
+        self, model: mesa.Model, columns: Columns, arm: Arm, recommender: Served | None
     ) -> None:
         super().__init__(model)
         self.columns = columns
@@ -81,6 +82,7 @@ class Platform(mesa.Agent):
         self.clicks_item: list[NDArray[np.int32]] = []
         self.clicks_step: list[NDArray[np.int64]] = []
         self.learnt_rows = len(columns.past)
+        self.schedule = Schedule(arm)
         self.retrained = False
         self._browsed = generator(columns.seed, "browse", arm.luck).bit_generator.random_raw()
 
@@ -195,11 +197,18 @@ class Platform(mesa.Agent):
 
     def learn(self) -> None:
         """Update the recommender when the schedule says so."""
-        every = self.arm.retrain_every
-        due = every > 0 and (self.columns.t + 1) % every == 0
-        self.retrained = bool(due and self.arm.learns and self.recommender is not None)
-        if self.retrained and self.recommender is not None:
-            log = self.log()
-            seed = child_seed(self.columns.seed, "update", self.columns.t)
-            self.recommender.update(log, since=self.learnt_rows, seed=seed)
-            self.learnt_rows = len(log)
+        now, section = self.columns, self.arm.recommender
+        self.retrained = False
+        if not self.arm.learns or self.recommender is None or section is None:
+            return
+        if not self.schedule.might_be_due(now.t):
+            return
+        log = self.log()
+        if not self.schedule.due(now.t, log, self.learnt_rows, now.topics):
+            return
+        self.retrained = True
+        self.schedule.updates += 1
+        seed = child_seed(now.seed, "update", now.t)
+        full = section.retrain_mode == "full"
+        self.recommender.update(log, since=self.learnt_rows, seed=seed, full=full)
+        self.learnt_rows = len(log)

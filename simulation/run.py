@@ -114,8 +114,9 @@ class Run:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Labels of the studied recommenders."""
-        return tuple(label_of(section) for section in self.study.recommenders)
+        """Labels of the studied recommenders; those lived only for comparison are left out."""
+        studied = (s for s in self.study.recommenders if s.role == "target")
+        return tuple(label_of(section) for section in studied)
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -310,6 +311,7 @@ def variant(study: Study, model: str) -> Study:
             "study": study.study.model_copy(update={"arms": arms, "worlds": worlds}),
             "people": behaving(study.people, model),
             "users": tuple(behaving(kind, model) for kind in study.users),
+            "experiments": (),
             "audit": study.audit.model_copy(update={"sensitivity_worlds": 0}),
         }
     )

@@ -110,7 +110,16 @@ def check_study(
         )
     for section in study.recommenders:
         if section.name != "none" and label_of(section) not in (factories or {}):
-            registry.create(section.name, section.args)
+            made = registry.create(section.name, section.args)
+            can = getattr(made, "capabilities", None)
+            if (
+                section.retrain_mode == "incremental"
+                and getattr(can, "update", "") != "incremental"
+            ):
+                raise UserError(
+                    f"{label_of(section)} cannot learn incrementally (it says update = "
+                    f'{getattr(can, "update", "none")!r}); set retrain_mode to "auto" or "full"'
+                )
     if study.world.kind == "dataset":
         origin(study.world, study.study.seed, 0)
     if out is not None:

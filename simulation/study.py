@@ -137,11 +137,40 @@ class RecommenderSection(Section):
     args: dict[str, Scalar | tuple[Scalar, ...]] = Field(
         default_factory=dict, description="handed to the recommender: { epochs = 20 }"
     )
+    role: Literal["target", "reference"] = Field(
+        default="target", description="audited, or only lived as one more arm to compare with"
+    )
     retrain_every: Annotated[int, Field(ge=0)] = Field(
         default=10, description="steps between updates, 0 = never"
     )
+    retrain_on_drift: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.0,
+        description="update when consumed topics moved so far (total variation); 0 = by steps",
+    )
+    retrain_mode: Literal["auto", "incremental", "full"] = Field(
+        default="auto", description="auto: incremental where the recommender can, else full"
+    )
+    training_budget: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="updates at most over the whole loop, 0 = no limit"
+    )
     seconds_per_call: Annotated[float, Field(gt=0)] = Field(
         default=60.0, description="a call that takes longer is a fault, and the arm goes on"
+    )
+
+
+class ExperimentSection(Section):
+    """[[experiments]]: an A/B test inside one world, its people split between two recommenders."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the arm: experiment-<name>"
+    )
+    treatment: str = Field(description="label of the recommender on trial")
+    control: str = Field(description="label of the recommender it is compared with")
+    share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.5, description="share of people who get the treatment"
+    )
+    pooled: bool = Field(
+        default=True, description="both learn from everybody's clicks; false: each from its own"
     )
 
 
@@ -187,6 +216,7 @@ class Study(Section):
     people: PeopleSection = Field(default_factory=lambda: PeopleSection())
     users: tuple[UsersSection, ...] = ()
     recommenders: tuple[RecommenderSection, ...] = ()
+    experiments: tuple[ExperimentSection, ...] = ()
     audit: AuditSection = Field(default_factory=lambda: AuditSection())
 
     @field_validator("users")
@@ -223,6 +253,35 @@ class Study(Section):
         if taken:
             raise ValueError(f"the label {sorted(taken)[0]!r} is the name of an arm; pick another")
         return value
+
+    @model_validator(mode="after")
+    def _experiments_name_recommenders(self) -> Study:
+        by_label = {label_of(r): r for r in self.recommenders if r.name != "none"}
+        names = [e.name for e in self.experiments]
+        if len(set(names)) < len(names):
+            raise ValueError("two [[experiments]] have the same name; rename one")
+        for one in self.experiments:
+            for part in (one.treatment, one.control):
+                if part not in by_label:
+                    raise ValueError(
+                        f"experiment {one.name!r} names {part!r}, which is no recommender of this "
+                        f"study ({', '.join(by_label) or 'there is none'})"
+                    )
+            if one.treatment == one.control:
+                raise ValueError(f"experiment {one.name!r} compares {one.control!r} with itself")
+            a, b = by_label[one.treatment], by_label[one.control]
+            if schedule_of(a) != schedule_of(b):
+                raise ValueError(
+                    f"experiment {one.name!r}: {one.treatment!r} and {one.control!r} must be "
+                    "retrained on the same schedule (retrain_every, retrain_on_drift, "
+                    "training_budget)"
+                )
+        return self
+
+
+def schedule_of(section: RecommenderSection) -> tuple[int, float, int]:
+    """When a recommender is retrained: every so many steps, on so much drift, at most so often."""
+    return section.retrain_every, section.retrain_on_drift, section.training_budget
 
 
 def label_of(recommender: RecommenderSection) -> str:

@@ -29,7 +29,7 @@ from .study import Study, WorldSection
 from .study_file import study_from
 
 if TYPE_CHECKING:
-    from ..recommenders.guard import Guard
+    from .experiment import Served
 
 COHORT_SIZE = 4096
 
@@ -60,7 +60,7 @@ class World(mesa.Model):
         *,
         index: int = 0,
         arm: Arm = _ORGANIC,
-        recommender: Guard | None = None,
+        recommender: Served | None = None,
         cohorts: int = 0,
         start: Market | None = None,
     ) -> None:
