@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..recommenders.randomness import child_seed
 from .auditor import AUDITORS, Auditor, auditors_for, named_auditor
 from .evidence import Evidence, access_of
+from .experiments import contrasts
 from .finding import Check, Finding, Measurement, Verdict
 from .inference import judge, judge_all
 from .plan import FILE_NAME, Plan, contained
@@ -133,6 +134,7 @@ def audit_run(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=versions(),
         realism={"rows": realism} if realism else None,
+        experiments=tuple(one.to_json() for one in contrasts(run)),
         training={target: _training(run, target) for target in run.targets},
     )
 

@@ -1,12 +1,12 @@
 """What an A/B test inside one world would have said, beside the effect of switching everybody.
 
 The naive estimate compares treated with untreated people of the same world. The twin-world effect
-lets the very same people live under the treatment and, with the same luck, under the control. What
-separates them is chance (who happened to be treated) and interference: a treated person of the
-experiment lives differently from the same person where everybody is treated, through shared training
-data, creators or friends (the stable-unit assumption of Rubin 1980 fails). Interference is measured
-person by person, so chance drops out, and is exactly 0 where people do not touch. The unit is the
-world.
+lets the very same people live under the treatment and, with the same luck, under the control.
+What separates them is chance (who happened to be treated) and interference: a treated person of the
+experiment lives differently from the same person where everybody is treated, through shared
+training data, creators or friends (the stable-unit assumption of Rubin 1980 fails). Interference
+is measured person by person, so chance drops out, and is exactly 0 where people do not touch. The
+unit is the world.
 """
 
 from __future__ import annotations
@@ -132,7 +132,6 @@ def _outcome(run: Run, arm: str, world: int, outcome: str) -> NDArray[np.float64
     frame = run.outcomes(arm, world).sort("user")
     if outcome == "taste_shift":
         start, end = run.users(world)["taste"].to_numpy(), frame["taste_end"].to_numpy()
-        space = "vectors" if run.study.world.dim else "topics"
-        return taste_distance(start, end, space=space)
+        return taste_distance(start, end, space="vectors" if run.study.world.dim else "topics")
     values: NDArray[np.float64] = frame[outcome].cast(float).fill_null(np.nan).to_numpy()
     return values

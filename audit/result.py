@@ -14,7 +14,7 @@ from .finding import Finding, Table, Verdict
 from .plan import Plan, check_from_json
 from .selftest_result import SelfTestResult
 
-AUDIT_SCHEMA = 1
+AUDIT_SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class AuditResult:
         created: ISO date and time.
         versions: package versions.
         realism: {"rows": [...]}: simulated against real behaviour; None for synthetic worlds.
+        experiments: naive A/B estimates beside twin-world effects, see audit.experiments.Contrast.
         training: target -> how it was made and how often it learned in the loop.
     """
 
@@ -50,6 +51,7 @@ class AuditResult:
     versions: dict[str, str] = field(default_factory=dict)
     realism: dict[str, Any] | None = None
     training: dict[str, Any] = field(default_factory=dict)
+    experiments: tuple[dict[str, Any], ...] = ()
 
     def of(self, family: str | None = None, target: str | None = None) -> tuple[Finding, ...]:
         """The findings of a family, about a target."""
@@ -97,6 +99,7 @@ class AuditResult:
             "versions": dict(self.versions),
             "realism": plain(self.realism),
             "training": plain(self.training),
+            "experiments": plain(list(self.experiments)),
         }
 
     @classmethod
@@ -127,6 +130,7 @@ class AuditResult:
                 dict(data["versions"]),
                 data["realism"],
                 dict(data["training"]),
+                tuple(dict(row) for row in data["experiments"]),
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UserError(f"this is no audit result: {type(error).__name__}: {error}") from error

@@ -87,6 +87,8 @@ def render(result: AuditResult, run: Run | None = None) -> str:
             faults=tables.fault_rows(result),
             realism=bool(realism := tables.realism_rows(result)),
             realism_table=[tuple(row.values()) for row in realism],
+            experiments=tables.experiment_rows(result),
+            experiment_heads=tables.EXPERIMENT_HEADS,
             methods=method_cards(result),
             general=general_cards(result),
             reproduce=_reproduce(result, run),

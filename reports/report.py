@@ -14,6 +14,7 @@ from ..audit.finding import Finding, Verdict
 from ..recommenders.errors import CannotWrite, UserError, unknown_name
 from . import words
 from .page import by_weight, described, effect_text, slug
+from .tables import EXPERIMENT_HEADS, experiment_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -216,6 +217,10 @@ class Report:
             for f in self.findings
             if f.flips
         ]
+        for row in experiment_rows(self.result):
+            parts = zip(EXPERIMENT_HEADS[1:4], row[1:4], strict=True)
+            said = "; ".join(f"{head} {value}" for head, value in parts)
+            lines.append(Text(f"experiment {row[0]}: {said}"))
         last = [
             Text(words.opinion(self.result.findings)),
             Text(

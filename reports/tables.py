@@ -193,6 +193,36 @@ def _cell(value: str | float | int | None) -> str:
     )
 
 
+def experiment_rows(result: AuditResult) -> list[tuple[str, ...]]:
+    """What an A/B test would have said, beside the effect of switching everybody."""
+
+    def text(one: Mapping[str, Any]) -> str:
+        effect = words.rounded(one["effect"])
+        if one["low"] is None:
+            return effect
+        return f"{effect} ({words.rounded(one['low'])} to {words.rounded(one['high'])})"
+
+    return [
+        (
+            f"{row['experiment']}: {row['meaning']}",
+            text(row["naive"]),
+            text(row["twin"]),
+            text(row["interference"]),
+            words.rounded(row["naive_user_error"]),
+        )
+        for row in result.experiments
+    ]
+
+
+EXPERIMENT_HEADS = (
+    "outcome",
+    "A/B estimate",
+    "effect of switching everybody",
+    "interference",
+    "standard error a platform would report",
+)
+
+
 def realism_rows(result: AuditResult) -> list[dict[str, str]]:
     """How far simulated people are from real ones, beside how far real ones are from each other."""
     raw = result.realism or {}

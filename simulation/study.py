@@ -145,7 +145,7 @@ class RecommenderSection(Section):
     )
     retrain_on_drift: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.0,
-        description="update when consumed topics moved so far (total variation); 0 = by steps",
+        description="update when consumed topics moved by this total variation; 0 = by steps",
     )
     retrain_mode: Literal["auto", "incremental", "full"] = Field(
         default="auto", description="auto: incremental where the recommender can, else full"

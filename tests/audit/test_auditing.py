@@ -418,10 +418,10 @@ def test_a_result_survives_json_and_keeps_to_its_schema() -> None:
 
 
 def test_a_result_of_another_schema_is_refused() -> None:
-    with pytest.raises(UserError, match=r"schema 1 can be read, got 99"):
+    with pytest.raises(UserError, match=r"schema 2 can be read, got 99"):
         AuditResult.from_json({"schema": 99})
     with pytest.raises(UserError, match="no audit result"):
-        AuditResult.from_json({"schema": 1})
+        AuditResult.from_json({"schema": 2})
 
 
 @pytest.fixture(scope="module")
