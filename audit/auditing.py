@@ -127,7 +127,7 @@ def audit_run(
         targets=tuple(run.targets),
         access=access,
         selftest=selftest,
-        faults={target: run.faults(target) for target in run.targets},
+        faults={target: run.faults(target) for target in run.targets} | _people_faults(run),
         study=run.study.model_dump(mode="json"),
         manifest=run.manifest,
         coverage=(ran, len(findings)),
@@ -288,6 +288,14 @@ class _Unanswered:
             "and these people were shown nothing"
         )
         return cls(n / requests if requests else 0.0, text)
+
+
+def _people_faults(run: Run) -> dict[str, dict[str, Any]]:
+    """What went wrong when people were asked by chat, by the arm they lived under."""
+    if not run.study.asks:
+        return {}
+    told = {arm: run.people(arm) for arm in run.arms}
+    return {f"people under {arm}": dict(one["faults"]) for arm, one in told.items() if one}
 
 
 def _plan_of(run: Run) -> Plan | None:

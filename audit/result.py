@@ -27,7 +27,8 @@ class AuditResult:
         targets: labels of the audited recommenders.
         access: target -> letters of what it let itself be asked (B, S, L, W, T).
         selftest: how well the auditors do on planted harms and clean controls, if measured.
-        faults: target -> what its recommender did wrong during the loop.
+        faults: target -> what its recommender did wrong during the loop; "people under ARM" ->
+            what went wrong when people were asked by chat.
         study: the study as run, every default written out.
         manifest: of the run directory; {} for a run in memory.
         coverage: (checks that ran, checks that apply).

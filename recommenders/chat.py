@@ -13,19 +13,14 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from .chat_record import Record, canonical, request_key
+from .chat_record import Record, canonical, recorded, request_key
+from .chat_settings import ChatSettings as ChatSettings
 from .chat_transport import ChatAnswer, Transport, completions_url
 from .errors import UserError
 from .faults import Faults
@@ -34,70 +29,6 @@ from .structured import Structured, read_structured
 Shape = TypeVar("Shape", bound=BaseModel)
 
 _ANSWER = TypeAdapter(ChatAnswer)
-
-
-class ChatSettings(BaseModel):
-    """[chat]: an OpenAI-compatible chat endpoint, and the record of its answers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    model: str = Field(default="", description="the model's name, as the endpoint knows it")
-    mode: Literal["live", "record", "replay"] = Field(
-        default="replay",
-        description="replay: only what the record holds, without network or key; record: ask for "
-        "the rest and keep it; live: ask, keep nothing",
-    )
-    record: str = Field(default="", description="JSON-lines file of requests and answers")
-    base: str = Field(
-        default="", description="https://host of the endpoint; /v1/chat/completions is added"
-    )
-    key_env: str = Field(
-        default="", description="environment variable that holds the API key; empty for no key"
-    )
-    temperature: Annotated[float, Field(ge=0)] | None = Field(
-        default=None, description="of sampling; left out: the endpoint's own"
-    )
-    max_tokens: Annotated[int, Field(ge=1)] | None = Field(
-        default=500, description="longest answer"
-    )
-    send_seed: bool = Field(
-        default=True, description="send `seed` too; false for endpoints that reject it"
-    )
-    response_format: Literal["none", "json_object", "json_schema"] = Field(
-        default="none", description="how the endpoint is told to answer in JSON, beside the prompt"
-    )
-    concurrency: Annotated[int, Field(ge=1, le=256)] = Field(
-        default=8, description="requests under way at a time"
-    )
-    per_minute: Annotated[float, Field(ge=0)] = Field(
-        default=0.0, description="requests a minute; 0 for no limit"
-    )
-    seconds: Annotated[float, Field(gt=0)] = Field(
-        default=60.0, description="time limit of one try, to the last byte"
-    )
-    tries: Annotated[int, Field(ge=1)] = Field(
-        default=5, description="how often a request is tried"
-    )
-    backoff: Annotated[float, Field(ge=0)] = Field(
-        default=1.0, description="seconds before the second try; doubles with every further one"
-    )
-    longest_wait: Annotated[float, Field(ge=0)] = Field(
-        default=120.0, description="a Retry-After beyond these seconds ends the tries"
-    )
-    input_price: Annotated[float, Field(ge=0)] = Field(
-        default=0.0, description="price of a million tokens sent, in your currency"
-    )
-    output_price: Annotated[float, Field(ge=0)] = Field(
-        default=0.0, description="price of a million tokens answered"
-    )
-
-    @model_validator(mode="after")
-    def _complete(self) -> ChatSettings:
-        if self.mode != "live" and not self.record:
-            raise ValueError(f"mode = {self.mode!r} needs record = '...', the file of answers")
-        if self.mode != "replay" and not self.base:
-            raise ValueError(f"mode = {self.mode!r} needs base = 'https://...', the endpoint")
-        return self
 
 
 @dataclass(frozen=True)
@@ -152,28 +83,26 @@ class ChatClient:
     """Asks an endpoint, or its record, batch by batch.
 
     Args:
-        settings: see :class:`ChatSettings`.
+        settings: see :class:`ChatSettings`, which is also found here.
 
     Attributes:
         faults: answers by kind of fault, of all batches; may be replaced to count anew.
         usage: tokens and money, likewise.
 
     Raises:
-        UserError: no such record, an unset key variable, or a base that is no endpoint.
+        UserError: no such record, and as in :func:`ready`.
     """
 
     def __init__(self, settings: ChatSettings) -> None:
         self.settings = settings
         self.faults, self.usage = Faults(), Usage()
-        self._key = ""
-        if settings.mode != "replay":
-            completions_url(settings.base)
-            self._key = _key_from(settings.key_env)
+        self._key = ready(settings)
         self._record: Record | None = None
-        if settings.mode != "live":
+        if settings.mode == "record":
             about = {"endpoint": settings.base}
-            writable = settings.mode == "record"
-            self._record = Record(Path(settings.record), writable=writable, about=about)
+            self._record = Record(Path(settings.record), writable=True, about=about)
+        elif settings.mode == "replay":
+            self._record = recorded(Path(settings.record))
 
     def __repr__(self) -> str:
         where = self.settings.base or self.settings.record
@@ -292,7 +221,7 @@ class ChatClient:
             "model": settings.model,
             "messages": [asdict(message) for message in request.messages],
             "temperature": settings.temperature,
-            "max_tokens": settings.max_tokens,
+            "max_tokens": settings.max_tokens or None,
             "seed": request.seed,
         }
         if shape is not None and settings.response_format == "json_object":
@@ -327,7 +256,28 @@ class ChatClient:
         )
 
 
-def _key_from(variable: str) -> str:
+def ready(settings: ChatSettings) -> str:
+    """The API key ("" for none), after a look at what asking will need; writes nothing.
+
+    Raises:
+        UserError: incomplete settings, no such record, an unset key variable, a base that is no
+            endpoint, or httpx not installed.
+    """
+    if lacks := settings.lacks():
+        raise UserError(f"[chat] {lacks}")
+    if settings.mode == "replay":
+        if not Path(settings.record).is_file():
+            raise UserError(
+                f"no such chat record: {settings.record}. mode = 'record' writes one while it asks"
+            )
+        return ""
+    completions_url(settings.base)
+    if find_spec("httpx") is None:
+        raise UserError(
+            "asking a chat endpoint needs httpx: pip install 'loopaudit[llm]' "
+            "(replaying a record does not)"
+        )
+    variable = settings.key_env
     if variable and not os.environ.get(variable):
         raise UserError(f"key_env: the environment variable {variable!r} is not set")
     return os.environ[variable].strip() if variable else ""

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,15 @@ FORMAT = 1
 """Version of the file format; other versions are refused."""
 
 Json = dict[str, Any]
+
+
+def recorded(path: Path) -> Record:
+    """A record for reading only, kept in memory for the next who asks while it stays as it is."""
+    try:
+        now = path.stat()
+    except OSError:
+        return Record(path)  # says what is wrong
+    return _recorded(path, now.st_mtime_ns, now.st_size)
 
 
 def canonical(value: object) -> str:
@@ -137,3 +147,8 @@ class Record:
     def _hold(self, key: str, request: Json, answer: Json) -> None:
         self._answers.setdefault(key, answer)
         self.models.add(str(request.get("model", "")))
+
+
+@lru_cache(maxsize=2)
+def _recorded(path: Path, mtime_ns: int, size: int) -> Record:
+    return Record(path)

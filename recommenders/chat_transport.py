@@ -12,7 +12,6 @@ import time
 import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from .errors import UserError
@@ -21,7 +20,7 @@ from .faults import plain
 if TYPE_CHECKING:
     import httpx
 
-    from .chat import ChatSettings
+    from .chat_settings import ChatSettings
 
 MAX_BYTES = 4 << 20
 """Longest reply that is read."""
@@ -111,19 +110,14 @@ class Transport:
         wait: as in :class:`Pace`; the default waits until :meth:`stop`.
 
     Raises:
-        UserError: httpx is not installed.
+        UserError: the key cannot stand in a header.
     """
 
     def __init__(
         self, settings: ChatSettings, key: str, *, wait: Callable[[float], bool] | None = None
     ) -> None:
-        try:
-            import httpx
-        except ImportError:
-            raise UserError(
-                "asking a chat endpoint needs httpx: pip install 'loopaudit[llm]' "
-                "(replaying a record does not)"
-            ) from None
+        import httpx
+
         self.url = completions_url(settings.base)
         self._settings, self._key, self._stop = settings, key, threading.Event()
         self._wait = wait or self._stop.wait
@@ -306,6 +300,8 @@ def retry_after(value: str, *, now: float) -> float:
     try:
         seconds = float(value)
     except ValueError:
+        from email.utils import parsedate_to_datetime
+
         try:
             seconds = parsedate_to_datetime(value).timestamp() - now
         except ValueError:

@@ -71,6 +71,17 @@ FAULTS = {
     "short": "gave too few items",
     "fit_failed": "failed while training",
     "switched_off": "was switched off after repeated failures",
+    "unreachable": "met no endpoint",
+    "rate_limited": "was still told to wait after the last try",
+    "server_error": "met an endpoint that failed to the last try",
+    "rejected": "was rejected by the endpoint",
+    "bad_reply": "got a reply that is no chat completion",
+    "refused": "was refused by the language model",
+    "truncated": "got an answer cut off at its length limit",
+    "empty": "got an answer without text",
+    "not_json": "got an answer without JSON in it",
+    "not_valid": "got an answer that does not fit the question",
+    "ambiguous": "got an answer that says two things",
 }
 
 OPINIONS = {

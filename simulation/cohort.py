@@ -55,40 +55,11 @@ class Cohort(mesa.Agent):
             feedback: (n, k) views, filled in.
         """
         for segment, rows in self._parts(users):
-            visit = self._visit(segment, users[rows], items[rows], ordered)
+            if segment.persons:  # they choose for themselves
+                continue
+            visit = visit_of(self.columns, segment, users[rows], items[rows], ordered=ordered)
             match[rows] = visit.match
-            _fill(feedback, segment.choice.choose(visit), rows)
-
-    def _visit(
-        self,
-        segment: Segment,
-        users: NDArray[np.int32],
-        items: NDArray[np.int32],
-        ordered: bool,
-    ) -> Visit:
-        now, constants = self.columns, segment.constants
-        match = affinity(now.taste[users], now.features, items)
-        worth = utility(
-            constants,
-            match,
-            satiation=now.satiation[users],
-            topics=now.topics,
-            quality=now.quality,
-            scale=now.taste_scale,
-            items=items,
-        )
-        return Visit(
-            users=users,
-            items=items,
-            utility=worth,
-            match=match,
-            outside=np.full(len(users), constants.outside_utility),
-            temperature=constants.temperature,
-            position_bias=constants.position_bias,
-            ordered=ordered,
-            step=now.t,
-            key=now.luck,
-        )
+            fill(feedback, segment.choice.choose(visit), rows)
 
     def change(
         self,
@@ -144,12 +115,46 @@ class Cohort(mesa.Agent):
         return [(segment, rows) for segment, rows in found if len(rows)]
 
 
+def visit_of(
+    now: Columns,
+    segment: Segment,
+    users: NDArray[np.int32],
+    items: NDArray[np.int32],
+    *,
+    ordered: bool,
+) -> Visit:
+    """These people of one segment before their slates, with what each item is worth to them."""
+    constants = segment.constants
+    match = affinity(now.taste[users], now.features, items)
+    worth = utility(
+        constants,
+        match,
+        satiation=now.satiation[users],
+        topics=now.topics,
+        quality=now.quality,
+        scale=now.taste_scale,
+        items=items,
+    )
+    return Visit(
+        users=users,
+        items=items,
+        utility=worth,
+        match=match,
+        outside=np.full(len(users), constants.outside_utility),
+        temperature=constants.temperature,
+        position_bias=constants.position_bias,
+        ordered=ordered,
+        step=now.t,
+        key=now.luck,
+    )
+
+
 _OPTIONAL = ("rejected", "rating", "dwell_seconds")
 
 
 def blank(n: int, k: int, segments: tuple[Segment, ...]) -> Feedback:
     """Feedback of n people on k slots, nothing done yet, with the parts any segment reports."""
-    told = frozenset().union(*(segment.choice.reports for segment in segments))
+    told = frozenset().union(*(segment.reports for segment in segments))
     return Feedback(
         np.zeros((n, k), np.bool_),
         np.zeros((n, k), np.bool_) if "rejected" in told else None,
@@ -163,7 +168,8 @@ def _rows_of(feedback: Feedback, rows: slice | NDArray[np.int64]) -> Feedback:
     return Feedback(feedback.taken[rows], **parts)
 
 
-def _fill(whole: Feedback, part: Feedback, rows: slice | NDArray[np.int64]) -> None:
+def fill(whole: Feedback, part: Feedback, rows: slice | NDArray[np.int64]) -> None:
+    """Write what some people did into the feedback of all."""
     whole.taken[rows] = part.taken
     for name in _OPTIONAL:
         value, place = getattr(part, name), getattr(whole, name)

@@ -16,6 +16,7 @@ from ..recommenders.randomness import child_seed
 from .arms import Arm, arms_of
 from .experiment import Served, Split, treated
 from .measures import Measures
+from .process import series_of
 from .run import Factories, fit_seed, guarded, sensitivity_models, variant, world_name
 from .store import Arrays, Store
 from .study import Study, label_of
@@ -106,7 +107,8 @@ class ArmRun:
         self.tick(0, f"{self.arm.name}: learning")
         world = self._start()
         if not self.series:
-            self.series = {name: [] for name in ("step", *world.measures.current)}
+            names = ("step", *world.measures.current, *series_of(world.processes))
+            self.series = {name: [] for name in names}
         steps = self.study.study.steps
         self.tick(world.columns.t, self.arm.name)
         while world.columns.t < steps:
@@ -124,9 +126,10 @@ class ArmRun:
         )
         guard = world.platform.recommender
         faults = guard.faults if guard is not None else Faults()
-        self.store.put_json(
-            f"{self.prefix}state/{self.place}/done.json", {"faults": faults.to_dict()}
-        )
+        done: dict[str, object] = {"faults": faults.to_dict()}
+        if world.persons is not None and (tally := world.persons.tally()):
+            done["people"] = tally
+        self.store.put_json(f"{self.prefix}state/{self.place}/done.json", done)
         self.store.remove(self.checkpoint)
 
     # -- where it starts ---------------------------------------------------------------------
@@ -248,22 +251,26 @@ class ArmRun:
         parts = []
         for one in self.shown:
             rating, taken = one.feedback.rating, one.feedback.taken
-            one_or_nan = np.where(taken, np.float32(1), np.float32(np.nan))
-            parts.append(one_or_nan if rating is None else rating)
+            value = np.where(taken, np.float32(1), np.float32(np.nan))
+            rated = taken if rating is None else taken & np.isfinite(rating)
+            parts.append(value if rating is None else np.where(rated, rating, value))
         return np.concatenate(parts)
 
-    def _part(self, number: int) -> str:
-        return f"{self.prefix}events/{self.place}/part-{number:05d}.parquet"
+    def _part(self, number: int, what: str = "events") -> str:
+        return f"{self.prefix}{what}/{self.place}/part-{number:05d}.parquet"
 
     def _write_part(self, world: World) -> None:
         number = (world.columns.t - 1) // PART_STEPS
         self.store.put_frame(self._part(number), self._frame(number * PART_STEPS))
         self.shown = []
+        if world.persons is not None and world.persons.client is not None:
+            self.store.put_frame(self._part(number, "talk"), world.persons.said())
 
     def _remove_parts(self, first: int) -> None:
-        for name in self.store.listing(f"{self.prefix}events/{self.place}/"):
-            if int(name[-13:-8]) >= first:
-                self.store.remove(name)
+        for what in ("events", "talk"):
+            for name in self.store.listing(f"{self.prefix}{what}/{self.place}/"):
+                if int(name[-13:-8]) >= first:
+                    self.store.remove(name)
 
     # -- checkpoints -------------------------------------------------------------------------
 

@@ -68,12 +68,19 @@ class Segment:
         constants: of their preset, with what the study overrides.
         choice: how they choose.
         change: laws of change beyond drift and satiation, in order.
+        persons: "" for rows of a cohort; "scripted" or "chat" for one object each (person.py).
     """
 
     name: str
     constants: UserModel
     choice: Logit
     change: tuple[Assimilation, ...] = ()
+    persons: str = ""
+
+    @property
+    def reports(self) -> frozenset[str]:
+        """The optional parts of Feedback that these people fill in."""
+        return frozenset({"rating"}) if self.persons == "chat" else self.choice.reports
 
 
 def user_model(section: BehaviourSection) -> UserModel:
@@ -92,7 +99,11 @@ def segments(people: PeopleSection, users: tuple[UsersSection, ...]) -> tuple[Se
     kinds: tuple[BehaviourSection, ...] = users or (people,)
     return tuple(
         Segment(
-            getattr(kind, "label", "") or kind.model, user_model(kind), kind.choice, kind.change
+            getattr(kind, "label", "") or kind.model,
+            user_model(kind),
+            kind.choice,
+            kind.change,
+            getattr(kind, "persons", ""),
         )
         for kind in kinds
     )

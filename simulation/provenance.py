@@ -264,9 +264,12 @@ def _data(study: Study) -> dict[str, str]:
 
 
 def _files_named(study: Study) -> dict[str, str]:
-    """Files that arguments of recommenders and keys of [people] name: "BYTES SHA256" by name."""
+    """Files that arguments of recommenders, [people] and [chat] name: "BYTES SHA256" by name."""
     found = {}
-    for text in _texts([r.args for r in study.recommenders]) | _texts(study.people.model_dump()):
+    texts = _texts([r.args for r in study.recommenders]) | _texts(study.people.model_dump())
+    if study.asks and (study.chat.mode == "replay" or study.chat.record.endswith(".jsonl")):
+        texts.add(study.chat.record)
+    for text in texts:
         path = Path(text)
         if path.suffix and path.is_file():
             found[text] = f"{path.stat().st_size} {_sha256(path)}"

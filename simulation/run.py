@@ -209,6 +209,41 @@ class Run:
                 total.merge(Faults.from_dict(self._store.json(name)["faults"]))
         return total.to_dict()
 
+    def talk(self, arm: str, world: int) -> pl.LazyFrame:
+        """What people who were asked by chat said, one row an answer (see docs/people-who-talk.md).
+
+        Sorted by step, user; columns: step, user, taken (how many items), fault ("" or one of
+        faults.KINDS), reason (the person's words, or what was wrong; hostile until escaped).
+
+        Raises:
+            UserError: nobody was asked.
+        """
+        self._known(arm)
+        parts = self._store.listing(f"{self._prefix}talk/{arm}/{world_name(world)}/")
+        if not parts:
+            raise UserError("nobody in this study was asked by chat ([[users]] persons = 'chat')")
+        return self._store.scan([p for p in parts if p.endswith(".parquet")])
+
+    def people(self, arm: str) -> dict[str, Any]:
+        """What went wrong when people were asked by chat and what it cost, summed over worlds.
+
+        Returns:
+            {"faults": see recommenders.faults.Faults, "usage": tokens and cost}; {} where nobody
+            was asked.
+        """
+        from ..recommenders.faults import Faults
+
+        self._known(arm)
+        total, usage = Faults(), dict[str, float]()
+        for world in range(self.worlds):
+            name = f"{self._prefix}state/{arm}/{world_name(world)}/done.json"
+            told = self._store.json(name).get("people") if self._store.exists(name) else None
+            if told:
+                total.merge(Faults.from_dict(told["faults"]))
+                for what, amount in told["usage"].items():
+                    usage[what] = usage.get(what, 0) + amount
+        return {"faults": total.to_dict(), "usage": usage} if usage else {}
+
     @property
     def realism(self) -> list[dict[str, Any]]:
         """Simulated against held-out real behaviour (fit.RealismRow); [] for synthetic worlds."""

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..recommenders.chat import ready
 from ..recommenders.errors import UserError
 from .arms import arms_of
 from .directory import finish, prepare, refuse_others
@@ -75,6 +76,8 @@ def simulate(
         if prepare(study, store, factories or {}):
             return Run.open(out)
         n = min(workers or os.cpu_count() or 1, study.study.worlds)
+        if study.asks and study.chat.mode != "replay":
+            n = 1  # one process keeps the endpoint's limits, and asks each question once
         if factories or n == 1:
             with one_thread():
                 for index in range(study.study.worlds):
@@ -122,8 +125,22 @@ def check_study(
                 )
     if study.world.kind == "dataset":
         origin(study.world, study.study.seed, 0)
+    if study.asks:
+        _check_talk(study)
     if out is not None:
         refuse_others(study, out)
+
+
+def _check_talk(study: Study) -> None:
+    """People who choose by chat: attributes that exist, an endpoint that can be asked."""
+    known = origin(study.world, study.study.seed, 0).users.attributes
+    for name in study.chat.attributes:
+        if name not in known:
+            raise UserError(
+                f"[chat] attributes: people have no attribute {name!r}; they have "
+                f"{', '.join(sorted(known)) or 'none'}"
+            )
+    ready(study.chat)
 
 
 def _live(study: Study, index: int, store: DiskStore, factories: Factories, tick: Tick) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from ..recommenders.chat_settings import ChatSettings
 from .choice import ChoiceLaw, Logit
 from .drift import ChangeLaw
 from .section import Section
@@ -123,6 +124,25 @@ class UsersSection(BehaviourSection):
     share: Annotated[float, Field(gt=0, le=1)] = Field(
         default=1.0, description="share of the population; the shares sum to 1"
     )
+    persons: Literal["", "scripted", "chat"] = Field(
+        default="",
+        description="one object a person instead of columns: scripted keeps the laws, chat asks "
+        "the endpoint of [chat] what to choose",
+    )
+
+
+class ChatSection(ChatSettings):
+    """[chat]: the endpoint that people with persons = 'chat' choose by."""
+
+    take_at_most: Annotated[int, Field(ge=1, le=20)] = Field(
+        default=1, description="items a person may take from one slate"
+    )
+    memory: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=5, description="past choices a person is reminded of"
+    )
+    attributes: tuple[str, ...] = Field(
+        default=(), description="user attributes the model is told, e.g. ['age']"
+    )
 
 
 class RecommenderSection(Section):
@@ -215,6 +235,7 @@ class Study(Section):
     world: WorldSection = Field(default_factory=lambda: WorldSection())
     people: PeopleSection = Field(default_factory=lambda: PeopleSection())
     users: tuple[UsersSection, ...] = ()
+    chat: ChatSection = Field(default_factory=lambda: ChatSection())
     recommenders: tuple[RecommenderSection, ...] = ()
     experiments: tuple[ExperimentSection, ...] = ()
     audit: AuditSection = Field(default_factory=lambda: AuditSection())
@@ -226,6 +247,17 @@ class Study(Section):
         if value and abs(whole - 1.0) > 1e-6:
             raise ValueError(f"the shares of [[users]] must sum to 1, got {whole:g}")
         return value
+
+    @property
+    def asks(self) -> bool:
+        """Whether some people's choices come from a chat endpoint."""
+        return any(kind.persons == "chat" for kind in self.users)
+
+    @model_validator(mode="after")
+    def _endpoint_named(self) -> Study:
+        if self.asks and (lacks := self.chat.lacks()):
+            raise ValueError(f"[[users]] persons = 'chat' asks the endpoint of [chat], and {lacks}")
+        return self
 
     @model_validator(mode="after")
     def _laws_fit_the_tastes(self) -> Study:

@@ -136,7 +136,8 @@ def _table(title: str, section: BaseModel, *, comments: bool) -> Iterable[str]:
         value = getattr(section, name)
         line = f"{name} = {_toml(value)}" if value is not None else ""
         if comments and value is None:  # TOML has no null: the key stays visible, commented out
-            line = f"# {name} = {_toml(getattr(_preset(section), name))}"
+            preset = getattr(_preset(section), name)
+            line = f"# {name} = {'...' if preset is None else _toml(preset)}"
         note = _note(field) if comments else ""
         if note and len(line) < 33:
             yield f"{line.ljust(34)}# {note}"

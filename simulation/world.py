@@ -23,8 +23,9 @@ from .columns import Columns
 from .drift import Encounter
 from .measures import SERIES, Measures
 from .people import segment_of, segments
+from .person import persons_of
 from .platform import Platform
-from .process import processes, series_of
+from .process import Process, processes, series_of
 from .study import Study, WorldSection
 from .study_file import study_from
 
@@ -87,7 +88,9 @@ class World(mesa.Model):
             if b > a
         ]
         self.platform = Platform(self, self.columns, arm, recommender)
-        self.processes = processes(self.study, self)
+        self.persons = persons_of(self, self.study.chat)
+        alive = () if self.persons is None else (self.persons,)
+        self.processes: tuple[Process, ...] = (*alive, *processes(self.study, self))
         self.shown: Shown | None = None
         names = (*SERIES, *series_of(self.processes))
         self.datacollector = DataCollector(
@@ -184,6 +187,8 @@ class World(mesa.Model):
                 match=part.match,
                 feedback=part.feedback,
             )
+        if self.persons is not None:
+            self.persons.choose(shown, ordered=not self.platform.organic)
         return shown
 
 

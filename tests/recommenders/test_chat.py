@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from loopaudit.recommenders.chat import ChatClient, ChatRequest, ChatSettings, Message
 from loopaudit.recommenders.chat_record import Record, canonical, request_key
@@ -357,8 +357,10 @@ def test_a_base_that_is_no_endpoint_or_holds_a_secret_is_refused(base: str) -> N
 
 @pytest.mark.parametrize("given", [{"mode": "record"}, {"mode": "replay"}, {"mode": "live"}])
 def test_settings_that_lack_their_file_or_endpoint_are_refused(given: dict[str, str]) -> None:
-    with pytest.raises(ValidationError, match="needs"):
-        ChatSettings(**given)
+    with pytest.raises(UserError, match=r"\[chat\] mode = .* needs"):
+        ChatClient(ChatSettings(model="m", **given))
+    with pytest.raises(UserError, match=r"model = '\.\.\.' is missing"):
+        ChatClient(ChatSettings(mode="live", base="http://127.0.0.1:1"))
 
 
 def test_without_httpx_the_message_holds_the_command_and_a_replay_still_works(
@@ -371,7 +373,7 @@ def test_without_httpx_the_message_holds_the_command_and_a_replay_still_works(
         first.close()
     monkeypatch.setitem(sys.modules, "httpx", None)
     with pytest.raises(UserError, match=r"pip install 'loopaudit\[llm\]'"):
-        ChatClient(settings_for("http://127.0.0.1:1")).ask([said("a")])
+        ChatClient(settings_for("http://127.0.0.1:1"))
     replay = ChatClient(ChatSettings(model="script", mode="replay", record=record))
     assert replay.ask([said("a")])[0].text == "hi"
 
@@ -409,7 +411,7 @@ def test_a_record_of_another_model_says_so(tmp_path: Path) -> None:
 
 def test_a_record_that_is_absent_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such chat record"):
-        ChatClient(ChatSettings(mode="replay", record=str(tmp_path / "none.jsonl")))
+        ChatClient(ChatSettings(model="m", mode="replay", record=str(tmp_path / "none")))
 
 
 def test_half_a_line_left_by_a_killed_process_is_overwritten(tmp_path: Path) -> None:
