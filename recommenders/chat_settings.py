@@ -1,4 +1,8 @@
-"""Settings of a chat endpoint: where it is, how patiently it is asked, where answers are kept."""
+"""Settings of a chat endpoint: where it is, how patiently it is asked, where answers are kept.
+
+``mode = "replay"`` answers from the record alone, without network or key; ``"record"`` asks for
+what the record lacks and keeps it; ``"live"`` asks for everything and keeps nothing.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,7 @@ class ChatSettings(BaseModel):
     model: str = Field(default="", description="the model's name, as the endpoint knows it")
     mode: Literal["live", "record", "replay"] = Field(
         default="replay",
-        description="replay: only what the record holds, without network or key; record: ask for "
-        "the rest and keep it; live: ask, keep nothing",
+        description="only from the record; or ask for the rest; or ask, keep nothing",
     )
     record: str = Field(default="", description="JSON-lines file of requests and answers")
     base: str = Field(
@@ -35,7 +38,7 @@ class ChatSettings(BaseModel):
         default=True, description="send `seed` too; false for endpoints that reject it"
     )
     response_format: Literal["none", "json_object", "json_schema"] = Field(
-        default="none", description="how the endpoint is told to answer in JSON, beside the prompt"
+        default="none", description="asks the endpoint for JSON, beside the prompt"
     )
     concurrency: Annotated[int, Field(ge=1, le=256)] = Field(
         default=8, description="requests under way at a time"
