@@ -24,6 +24,7 @@ from .recommenders.errors import UserError
 
 if TYPE_CHECKING:
     from .reports.report import AuditFailed, Report
+    from .simulation.executors import Executor
     from .simulation.run import Run
     from .simulation.runner import ProgressSink
     from .simulation.study import AuditSection, PeopleSection, RecommenderSection, Study
@@ -67,6 +68,7 @@ def simulate(
     settings: AuditSection | None = None,
     out: str | Path | None = None,
     workers: int = 0,
+    executor: Executor = "processes",
     progress: ProgressSink | None = None,
 ) -> Run:
     """Let simulated people live with a recommender, and otherwise, in several worlds.
@@ -86,6 +88,8 @@ def simulate(
         out: run directory; an unfinished one is resumed. None keeps everything in memory.
         workers: processes, 0 for one a core; one when ``out`` is None or for classes and
             functions that only this process knows.
+        executor: where worlds and arms are lived: "processes", "serial", or "ray" (a cluster named
+            by ``RAY_ADDRESS``, or one started here); the bytes are the same.
         progress: called as ``progress(done, total, what)``.
 
     Raises:
@@ -133,7 +137,14 @@ def simulate(
 
         with Lock(folder):
             plan = declare_in(folder, study)
-    run = live(study, out=folder, workers=workers, progress=progress, factories=factories)
+    run = live(
+        study,
+        out=folder,
+        workers=workers,
+        executor=executor,
+        progress=progress,
+        factories=factories,
+    )
     run.declared = plan
     return run
 

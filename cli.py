@@ -47,7 +47,11 @@ Out = Annotated[
     typer.Option("--out", metavar="DIR", help="Run directory; an unfinished one is resumed."),
 ]
 Workers = Annotated[
-    int, typer.Option("--workers", help="Processes that worlds run in; 0 for one a core.")
+    int, typer.Option("--workers", help="Processes that worlds and arms run in; 0: one a core.")
+]
+Where = Annotated[
+    str,
+    typer.Option("--executor", help="processes, serial, or ray (RAY_ADDRESS names a cluster)."),
 ]
 Data = Annotated[
     str,
@@ -120,6 +124,7 @@ def _failed(given: Sequence[str], code: int, word: str, text: str) -> int:
 def demo(
     out: Out = None,
     workers: Workers = 0,
+    executor: Where = "processes",
     overrides: Set = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -130,7 +135,7 @@ def demo(
 
     console = Console("demo", as_json=as_json, quiet=quiet)
     study = with_overrides(demo_study(), overrides or (), source="demo")
-    return _audited(console, _simulated(console, study, out, workers), None)
+    return _audited(console, _simulated(console, study, out, workers, executor), None)
 
 
 @app.command()
@@ -161,6 +166,7 @@ def simulate(
     study_file: Annotated[Path, typer.Argument(metavar="STUDY.TOML")],
     out: Out = None,
     workers: Workers = 0,
+    executor: Where = "processes",
     overrides: Set = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -170,7 +176,7 @@ def simulate(
 
     console = Console("simulate", as_json=as_json, quiet=quiet)
     study = read_study(study_file, overrides or ())
-    run = _simulated(console, study, out, workers)
+    run = _simulated(console, study, out, workers, executor)
     size = f"{run.worlds} worlds x {len(run.arms)} arms x {run.steps} steps"
     return console.finish(0, f"simulated {size}", run=run.path, arms=run.arms)
 
@@ -183,6 +189,7 @@ def audit(
     columns: Columns = None,
     out: Out = None,
     workers: Workers = 0,
+    executor: Where = "processes",
     overrides: Set = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -221,19 +228,26 @@ def audit(
         study = recommender_study(
             subject, dataset=data, folder=folder, columns=columns or (), overrides=overrides or ()
         )
-    return _audited(console, _simulated(console, study, out, workers), None)
+    return _audited(console, _simulated(console, study, out, workers, executor), None)
 
 
-def _simulated(console: Console, study: Study, out: Path | None, workers: int) -> Run:
+def _simulated(
+    console: Console, study: Study, out: Path | None, workers: int, executor: str
+) -> Run:
     from . import simulate as live
+    from .recommenders.errors import unknown_name
     from .simulation.directory import run_directory
+    from .simulation.executors import EXECUTORS
 
     workers = _counted(workers)
+    where = next((known for known in EXECUTORS if known == executor), None)
+    if where is None:
+        raise unknown_name("executor", executor, EXECUTORS)
     folder = run_directory(study, out)
     verb = "simulate" if console.command == "simulate" else "audit"  # a demo is a study, audited
     again = f"loopaudit {verb} {quote(str(folder / 'study.toml'))} --out {quote(str(folder))}"
     with console.keeping(folder, again=again), console.progress("simulate") as bar:
-        run = live(study, out=folder, workers=workers, progress=bar)
+        run = live(study, out=folder, workers=workers, executor=where, progress=bar)
     console.told("run", str(folder))
     return run
 

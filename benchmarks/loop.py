@@ -17,7 +17,7 @@ import numpy as np
 from loopaudit.recommenders.border import Capabilities, Requests, Slates
 from loopaudit.recommenders.guard import Guard
 from loopaudit.simulation.arms import Arm
-from loopaudit.simulation.runner import one_thread
+from loopaudit.simulation.executors import one_thread
 from loopaudit.simulation.study import RecommenderSection, Study, WorldSection
 from loopaudit.simulation.world import World
 

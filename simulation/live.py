@@ -29,16 +29,36 @@ Tick = Callable[[int, str], None]
 """Called as ``tick(steps_done, what)`` while a world is lived."""
 
 
-def live_world(study: Study, index: int, store: Store, factories: Factories, tick: Tick) -> None:
+def group_of(arm: Arm) -> str:
+    """Arms that share a first fit, and so are lived together: a recommender's, or one alone."""
+    if arm.kind in ("frozen", "shuffled"):
+        return arm.name.removesuffix(f"-{arm.kind}")
+    return arm.name
+
+
+def live_world(
+    study: Study,
+    index: int,
+    store: Store,
+    factories: Factories,
+    tick: Tick,
+    *,
+    group: str | None = None,
+) -> None:
     """Live every arm of world ``index``, then the same under the other user models.
 
     What is already finished in the store is kept; an arm that stopped half-way goes on from its
     last checkpoint, or from its start when its recommender cannot be saved.
+
+    Args:
+        group: only the arms of one :func:`group_of`; all when None.
     """
     write_world(study, index, store)
-    fits: dict[str, State | None] = {}
+    fits: dict[tuple[str, str], State | None] = {}
     for prefix, part in variants(study, index):
         for arm in arms_of(part):
+            if group not in (None, group_of(arm)):
+                continue
             done = f"{prefix}state/{arm.name}/{world_name(index)}/done.json"
             if store.exists(done):
                 tick(part.study.steps, arm.name)
@@ -91,7 +111,7 @@ class ArmRun:
         store: Store,
         prefix: str,
         factories: Factories,
-        fits: dict[str, State | None],
+        fits: dict[tuple[str, str], State | None],
         tick: Tick,
     ) -> None:
         self.study, self.index, self.arm, self.store = study, index, arm, store
@@ -168,9 +188,7 @@ class ArmRun:
         """
         section = self.arm.recommender
         assert section is not None
-        key = section.model_dump_json(include={"name", "args"})
-        if self.arm.control is not None:
-            key += self.arm.control.model_dump_json(include={"name", "args"})
+        key = group_of(self.arm), section.model_dump_json(include={"name", "args"})
         name = f"state/{label_of(section)}/{world_name(self.index)}/initial.npz"
         studied = self.arm.kind in ("target", "frozen", "shuffled")
         if studied and key not in self.fits and self.store.exists(name):
