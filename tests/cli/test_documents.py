@@ -1,12 +1,15 @@
 """What README and the examples say is run as it stands."""
 
+import json
 import re
 import runpy
+import shutil
 from pathlib import Path
 
 import pytest
 
 from loopaudit import cli
+from loopaudit.simulation.run import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -60,3 +63,33 @@ def test_both_set_up_commands_stand_on_the_first_screen() -> None:
     first = "\n".join(README.splitlines()[:25])
     for command in ("make demo", "make test", "pip install .", "loopaudit demo"):
         assert command in first
+
+
+TALK = ROOT / "examples" / "people_who_talk"
+
+
+def test_the_people_who_talk_are_replayed_from_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(TALK, tmp_path / "talk")
+    monkeypatch.chdir(tmp_path / "talk")
+    assert cli.main(["simulate", "study.toml", "--out", "run", "--workers", "1"]) == 0, (
+        "the example's record is out of date: python examples/people_who_talk/run.py --record"
+    )
+    told = Run.open("run").people("popular")
+    assert told["faults"]["requests"] > told["faults"]["unanswered"] > 0
+    assert set(told["faults"]["counts"]) == {"not_json", "truncated"}
+
+    record = tmp_path / "talk" / "record.jsonl"
+    record.write_bytes(b"".join(record.read_bytes().splitlines(keepends=True)[:20]))
+    assert cli.main(["simulate", "study.toml", "--out", "again", "--workers", "2"]) == 2
+    assert "record.jsonl lacks" in capsys.readouterr().err
+
+
+def test_the_example_of_people_who_talk_says_that_no_model_wrote_its_answers(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with (TALK / "record.jsonl").open(encoding="utf-8") as file:
+        assert "not of a language model" in json.loads(file.readline())["about"]
+    runpy.run_path(str(TALK / "run.py"), run_name="__main__")
+    assert "not usable: {" in capsys.readouterr().out

@@ -218,6 +218,35 @@ def test_the_report_says_what_went_wrong_with_people(recorded: tuple[Path, Run])
     assert "was refused by the language model" in page
 
 
+def test_a_run_that_a_wrong_key_stopped_goes_on_and_asks_nothing_twice(
+    recorded: tuple[Path, Run], tmp_path: Path
+) -> None:
+    record, recording = recorded
+    assert recording.path is not None
+    answered = [0]
+
+    def locked_out(exchange: Exchange) -> None:
+        if answered[0] == 40:
+            exchange.reply(401)
+        else:
+            answered[0] += 1
+            by_hash(exchange)
+
+    with scripted_endpoint(lambda x: act[0](x)) as endpoint:
+        chat = {"mode": "record", "record": str(tmp_path / "r.jsonl"), "base": endpoint.base}
+        asked = talking({**chat, "concurrency": 1})
+        act = [locked_out]
+        with pytest.raises(UserError, match="HTTP status 401"):
+            simulate(asked, out=tmp_path / "run", workers=1)
+        refused = len(endpoint.requests) - 40
+        act = [by_hash]
+        simulate(asked, out=tmp_path / "run", workers=1)
+    assert files(tmp_path / "run") == files(recording.path)
+    n = len((tmp_path / "r.jsonl").read_text().splitlines()) - 1
+    assert n == len(record.read_text().splitlines()) - 1
+    assert len(endpoint.requests) == n + refused
+
+
 def test_a_record_that_lacks_an_answer_stops_the_run_with_file_and_cure(
     recorded: tuple[Path, Run], tmp_path: Path
 ) -> None:
