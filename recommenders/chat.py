@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from .chat_record import Record, canonical, recorded, request_key
 from .chat_settings import ChatSettings as ChatSettings
-from .chat_transport import ChatAnswer, Transport, completions_url
+from .chat_transport import ChatAnswer, Transport, completions_url, under_way
 from .errors import UserError
 from .faults import Faults
 from .structured import Structured, read_structured
@@ -184,24 +184,25 @@ class ChatClient:
             raise UserError("a request holds the API key itself, and requests are recorded")
         transport = self._transport
         transport.start()
-        pool = ThreadPoolExecutor(self.settings.concurrency, thread_name_prefix="chat")
-        running: dict[str, Future[ChatAnswer]] = {}
+        jobs = []
+        for key, body in missing.items():
+            sent = body if self.settings.send_seed else _without_seed(body)
+            luck = int(key[:8], 16) / 2**32  # spreads retries, and only those
+            jobs.append(partial(transport.complete, sent, luck=luck))
+        running = dict(zip(missing, under_way(jobs, self.settings.concurrency), strict=True))
         answers: dict[str, ChatAnswer] = {}
         try:
-            for key, body in missing.items():
-                sent = body if self.settings.send_seed else _without_seed(body)
-                luck = int(key[:8], 16) / 2**32  # spreads retries, and only those
-                running[key] = pool.submit(transport.complete, sent, luck=luck)
             for key, future in running.items():
-                answers[key] = self._keep(key, missing[key], future.result())
+                answers[key] = self._keep(key, missing[key], _awaited(future))
         except BaseException as error:
             transport.stop()
-            pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
+            begun = [future for future in running.values() if not future.cancel()]
+            if isinstance(error, Exception):  # after Ctrl-C nobody waits for slow answers
+                wait(begun)
             for key, future in running.items():  # what was paid for is kept
                 if key not in answers and _succeeded(future):
                     self._keep(key, missing[key], future.result())
             raise
-        pool.shutdown()
         return answers
 
     @cached_property
@@ -285,6 +286,13 @@ def ready(settings: ChatSettings) -> str:
 
 def _without_seed(body: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if name != "seed"}
+
+
+def _awaited(future: Future[ChatAnswer]) -> ChatAnswer:
+    """The result; Ctrl-C is noticed meanwhile, also where another thread caught the signal."""
+    while not wait((future,), timeout=0.2).done:
+        pass
+    return future.result()
 
 
 def _succeeded(future: Future[ChatAnswer]) -> bool:

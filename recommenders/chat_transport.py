@@ -10,9 +10,11 @@ import json
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import UserError
 from .faults import plain
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     import httpx
 
     from .chat_settings import ChatSettings
+
+Result = TypeVar("Result")
 
 MAX_BYTES = 4 << 20
 """Longest reply that is read."""
@@ -250,6 +254,33 @@ class Transport:
     def _hide(self, text: str) -> str:
         """A server that echoes the key must not bring it into the record."""
         return text.replace(self._key, _HIDDEN) if self._key else text
+
+
+def under_way(jobs: Sequence[Callable[[], Result]], threads: int) -> list[Future[Result]]:
+    """Start jobs, in their order, so many at a time; a future for each.
+
+    The threads are daemons: a program that is interrupted ends at once, where those of
+    ThreadPoolExecutor would hold it up until the slowest endpoint has answered.
+    """
+    futures: list[Future[Result]] = [Future() for _ in jobs]
+    waiting = deque(zip(futures, jobs, strict=True))
+
+    def work() -> None:
+        while True:
+            try:
+                future, job = waiting.popleft()
+            except IndexError:
+                return
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(job())
+            except BaseException as error:
+                future.set_exception(error)
+
+    for _ in range(min(threads, len(jobs))):
+        threading.Thread(target=work, daemon=True, name="chat").start()
+    return futures
 
 
 def completions_url(base: str) -> str:

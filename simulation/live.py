@@ -147,8 +147,10 @@ class ArmRun:
         guard = world.platform.recommender
         faults = guard.faults if guard is not None else Faults()
         done: dict[str, object] = {"faults": faults.to_dict()}
-        if world.persons is not None and (tally := world.persons.tally()):
-            done["people"] = tally
+        if world.persons is not None:
+            world.persons.close()
+            if tally := world.persons.tally():
+                done["people"] = tally
         self.store.put_json(f"{self.prefix}state/{self.place}/done.json", done)
         self.store.remove(self.checkpoint)
 

@@ -203,6 +203,11 @@ class Persons:
                 n = int(told.taken.sum())
                 self._said.append((now.t, person.user, n, answer.fault, plain(words)))
 
+    def close(self) -> None:
+        """Close the connections to the endpoint."""
+        if self.client is not None:
+            self.client.close()
+
     def said(self) -> pl.DataFrame:
         """What people answered since this was last asked; see Run.talk."""
         schema = {"step": pl.Int32, "user": pl.Int32, "taken": pl.Int16, "fault": pl.String}
