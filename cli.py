@@ -450,6 +450,52 @@ def study_(
     return console.finish(shown.exit_code, shown.said, shown=shown, study=shown.result.to_json())
 
 
+@app.command("realism")
+def realism_(
+    dataset: Annotated[str, typer.Argument(metavar="NAME|FILE")],
+    folder: Folder = "",
+    columns: Columns = None,
+    overrides: Set = None,
+    seed: Annotated[int, typer.Option("--seed", help="Everything random derives from it.")] = 7,
+    unfitted: Annotated[
+        bool, typer.Option(help="Also live a world that is not fitted, to see what fitting buys.")
+    ] = True,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where to write.")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Compare simulated people with real ones that the world never saw.
+
+    A world is fitted to the first 80 % of a dataset and lived without a recommender; what its
+    people choose is set beside what real people chose next. --set takes keys of [world] and
+    [people], such as world.users=943.
+    """
+    from .reports.realism import compare as beside
+
+    console = Console("realism", as_json=as_json, quiet=quiet)
+    with console.keeping(None), console.progress("realism") as bar:
+        shown, written = beside(
+            dataset,
+            folder=folder,
+            columns=columns or (),
+            settings=overrides or (),
+            seed=seed,
+            unfitted=unfitted,
+            out=out,
+            progress=bar,
+        )
+    console.told("report", str(written / "realism.html"))
+    return console.finish(
+        shown.exit_code,
+        shown.said,
+        shown=shown,
+        report=written / "realism.html",
+        realism=shown.to_json(),
+    )
+
+
 @app.command()
 def doctor(as_json: Json = False, quiet: Quiet = False) -> int:
     """Show versions, device, plug-ins that fail to load."""

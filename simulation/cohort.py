@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from .choice import Feedback, Visit
 from .columns import Columns
 from .drift import Encounter, consumed, mean_shown
-from .people import Segment, affinity, change_satiation, change_taste, utility
+from .people import Segment, affinity, change_recent, change_satiation, change_taste, utility
 
 
 class Cohort(mesa.Agent):
@@ -79,7 +79,10 @@ class Cohort(mesa.Agent):
         for segment, rows in self._parts(users):
             met = Encounter(users[rows], items[rows], match[rows], _rows_of(feedback, rows), now.t)
             self._drift(segment, met)
-            eaten[met.users - self.rows.start] = consumed(now.topics, met)
+            eaten[met.users - self.rows.start] = took = consumed(now.topics, met)
+            if segment.constants.persistence:
+                recent = now.traits["recent"]
+                recent[met.users] = change_recent(segment.constants, recent[met.users], took)
             for law in segment.change:
                 law.change(now, met)
         kinds = now.segment[self.rows]
@@ -135,6 +138,9 @@ def visit_of(
         scale=now.taste_scale,
         items=items,
     )
+    if constants.persistence:
+        hold = affinity(now.traits["recent"][users], now.topics, items)
+        worth += constants.persistence * hold
     return Visit(
         users=users,
         items=items,

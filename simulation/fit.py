@@ -1,8 +1,8 @@
-"""A world fitted to data: tastes, activity, and how widely known and how well liked items are."""
+"""A world fitted to data: tastes, persistence, activity, and how well known and liked items are."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -15,14 +15,109 @@ from ..recommenders.errors import UserError
 from ..recommenders.interactions import Interactions
 from ..recommenders.randomness import generator
 from ..recommenders.splits import rank_within_user
-from .people import SEARCH_SKILL
-from .study import WorldSection
+from .estimate import Tastes, mix_of, sampled_choices, tastes_from, unit
+from .fame import awareness, best_half_life, recent_counts
+from .heldout import of_people
+from .people import PRESETS, SEARCH_SKILL
+from .study import PeopleSection, WorldSection
 
 MIN_HISTORY = 5
 """People with fewer interactions are left out: nothing could be said of their taste."""
 
-_PRIOR = 5.0  # weight of the population's topic mix in a person's taste, in interactions
 _CERTAINTY = 0.5  # share of a person's interactions that counts as independent evidence
+_SAMPLE = 1000  # people that awareness is fitted with; items have their counts from everybody
+_BUSIEST = 0.99  # quantile of interactions that stands for being there at every step
+_IDLEST = 0.02  # chance of being there that nobody falls below
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """One number that was learnt from a log.
+
+    Attributes:
+        name, means: what it is; value; error: its standard error, None where there is none.
+    """
+
+    name: str
+    value: float
+    error: float | None
+    means: str
+
+
+@dataclass(frozen=True)
+class Population:
+    """What a log says of its people and items.
+
+    Attributes:
+        catalog: items with topics and quality; users: everybody.
+        log: what was fitted to.
+        features: (items, d) unit vectors that tastes are matched with, or None for topics.
+        evidence: (users, topics) parameters of each person's Dirichlet posterior over topics, or
+            (users, d) sums of their items' vectors.
+        activity: (users,) chance of being there in a step.
+        awareness: (items,); taste_scale: see datasets.synthetic.Market.
+        constants: of people's behaviour, by name.
+        learnt: what is told of the fit.
+    """
+
+    catalog: Catalog
+    users: UserTable
+    log: Interactions
+    features: NDArray[np.float32] | None
+    evidence: NDArray[np.float64]
+    activity: NDArray[np.float64]
+    awareness: NDArray[np.float32]
+    taste_scale: float
+    constants: dict[str, float]
+    learnt: tuple[Learnt, ...]
+
+    def known(self) -> NDArray[np.int64]:
+        """Who has at least :data:`MIN_HISTORY` interactions."""
+        n = np.bincount(self.log.user, minlength=len(self.users))
+        return np.flatnonzero(n >= MIN_HISTORY)
+
+    def market(self, people: NDArray[np.int64], rng: np.random.Generator) -> Market:
+        """A world's start with these people; tastes are draws from what is known of them.
+
+        Who has too short a history has the taste and activity of somebody drawn at random.
+
+        Args:
+            people: rows of ``users``; rng: of the draws.
+        """
+        known = self.known()
+        stranger = ~np.isin(people, known)
+        like = np.where(stranger, rng.choice(known, len(people)), people)
+        log = of_people(self.log, people)
+        order = np.lexsort((np.arange(len(log)), log.step))
+        step = np.arange(len(log), dtype=np.int64) - len(log)
+        return Market(
+            catalog=self.catalog,
+            users=UserTable(
+                tuple(self.users.ids[u] for u in people),
+                {name: column[people] for name, column in self.users.attributes.items()},
+            ),
+            taste=_drawn(self.evidence[like], self.features, rng),
+            activity=self.activity[like].astype(np.float32),
+            awareness=self.awareness,
+            log=replace(log.take(order), step=step, value=None, kind=None),
+            taste_scale=self.taste_scale,
+            features=self.features,
+            learnt=self.constants,
+        )
+
+
+def fitted_market(section: WorldSection, seed: int, index: int) -> Market:
+    """People drawn from a dataset without replacement; another draw for every world.
+
+    Args:
+        section: names the dataset; ``users`` is the number of people in each world.
+        seed, index: study seed and world.
+    """
+    population = _population_of_dataset(section.model_dump_json(exclude={"users"}))
+    known = population.known()
+    rng = generator(seed, "fit", index)
+    people = np.sort(rng.choice(known, size=min(section.users, len(known)), replace=False))
+    return population.market(people, rng)
 
 
 @lru_cache(maxsize=2)
@@ -37,143 +132,161 @@ def dataset_of(section: WorldSection) -> Dataset:
     return _loaded(section.dataset, section.folder, tuple(sorted(section.columns.items())))
 
 
-def fitted_market(
-    section: WorldSection, seed: int, index: int, *, past_share: float = 1.0
-) -> Market:
-    """People, tastes, activity and popularity drawn from data; another draw for every world.
+@lru_cache(maxsize=2)
+def _population_of_dataset(section_json: str) -> Population:
+    section = WorldSection.model_validate_json(section_json)
+    return population_of(section, dataset_of(section).log)
 
-    A world samples people without replacement; a person's taste is a draw from the Dirichlet
-    posterior of their topic counts around the population's mix, and activity is their number of
-    interactions relative to the 90th percentile. How much taste decides, and how well known each
-    item is, are estimated from choices (:func:`preference_weight`, :func:`awareness_of`). Quality
-    is the shrunken mean rating (0.4 logits a standard deviation), where there are ratings.
+
+def population_of(section: WorldSection, log: Interactions) -> Population:
+    """Learn a population from a log.
+
+    How much taste decides and how far the last choices hold people are estimated from choices
+    (:func:`estimate.tastes_from`); how well known each item is, such that simulated people choose
+    it as often as real ones (:func:`fame.awareness`), newer choices counting more where that
+    foretells the log's newest part better; quality is the shrunken mean rating (0.4 logits a
+    standard deviation), where there are ratings; activity is a person's number of interactions
+    relative to the 99th percentile.
 
     Args:
-        section: names the dataset; ``users`` is the number of people in each world.
-        seed, index: study seed and world.
-        past_share: share of each person's interactions, oldest first, that the world may know;
-            below 1 the rest is left for comparison.
+        section: names the dataset and what is learnt; log: of the dataset's people and items, or
+            an earlier part of it.
+
+    Raises:
+        UserError: nobody has enough interactions.
     """
     data = dataset_of(section)
-    rng = generator(seed, "fit", index)
-    enough = np.flatnonzero(np.bincount(data.log.user, minlength=len(data.users)) >= MIN_HISTORY)
-    if len(enough) == 0:
+    n = np.bincount(log.user, minlength=log.n_users)
+    if not (n >= MIN_HISTORY).any():
         raise UserError(
             f"dataset {section.dataset!r}: nobody has {MIN_HISTORY} interactions or more, so no "
             "world can be fitted; use a larger log"
         )
     catalog = data.catalog
     if not catalog.topics.any():
-        topics = _latent_topics(data.log, section.topics)
+        topics = _latent_topics(log, section.topics)
         names = tuple(f"cluster {t + 1}" for t in range(topics.shape[1]))
         catalog = replace(catalog, topics=topics, topic_names=names)
-    people = np.sort(rng.choice(enough, size=min(section.users, len(enough)), replace=False))
-    log = _past_of(data.log, people, past_share)
-    shape = taste_evidence(log, catalog)
-    gamma = rng.gamma(shape) + 1e-9
-    taste = gamma / gamma.sum(axis=1, keepdims=True)
-    n = np.bincount(log.user, minlength=len(people))
-    activity = np.clip(n / max(np.quantile(n, 0.9), 1.0), 0.05, 1.0)
-    weight = preference_weight(log, catalog)
-    quality = _quality(data.log)
-    awareness = awareness_of(log, taste @ catalog.topics.T, weight) - quality
-    return Market(
-        catalog=replace(catalog, quality=quality),
-        users=UserTable(
-            tuple(data.users.ids[u] for u in people),
-            {name: column[people] for name, column in data.users.attributes.items()},
-        ),
-        taste=taste.astype(np.float32),
-        activity=activity.astype(np.float32),
-        awareness=(awareness - awareness.max()).astype(np.float32),
-        log=log,
-        taste_scale=weight / (1.0 + SEARCH_SKILL),
+    log = log.take(_in_time(log, data.clock))
+    half_life = best_half_life(log)
+    fame = recent_counts(log, half_life) + 0.5
+    features = item_vectors(log, section.dim) if section.dim else None
+    choices = sampled_choices(log, catalog.topics, fame, seed=0)
+    tastes = tastes_from(choices, catalog.topics, features) if len(choices.user) else _GUESS
+    catalog = replace(catalog, quality=_quality(log))
+    evidence = _evidence(log, catalog.topics, features, tastes.prior)
+    constants = _constants(section, tastes)
+    scale = max(tastes.weight, 0.0) / (1.0 + SEARCH_SKILL)
+    return Population(
+        catalog=catalog,
+        users=data.users,
+        log=replace(log, step=np.arange(len(log), dtype=np.int64)),
+        features=features,
+        evidence=evidence,
+        activity=_activity(n),
+        awareness=_awareness(log, fame, catalog, features, evidence, scale, constants),
+        taste_scale=scale,
+        constants=constants,
+        learnt=_told(section, tastes, half_life),
     )
 
 
-def taste_evidence(log: Interactions, catalog: Catalog) -> NDArray[np.float64]:
-    """(users, topics) parameters of each person's Dirichlet posterior over topics."""
-    counts = np.zeros((log.n_users, catalog.topics.shape[1]))
-    np.add.at(counts, log.user, catalog.topics[log.item])
-    mix = counts.sum(axis=0) / max(counts.sum(), 1.0)
-    return np.asarray(_PRIOR * mix + _CERTAINTY * counts + 1e-3)
+_GUESS = Tastes(8.0, TASTE_SCALE * (1.0 + SEARCH_SKILL), 0.0, 0.0, 0.0, 1.0)
 
 
-def awareness_of(
-    log: Interactions, match: NDArray[np.float64], weight: float, *, rounds: int = 8
+def _constants(section: WorldSection, tastes: Tastes) -> dict[str, float]:
+    found: dict[str, float] = {}
+    if "persistence" in section.learn:
+        found |= {"persistence": tastes.persistence, "fading": tastes.fading, "satiation": 0.0}
+    return found
+
+
+def _told(section: WorldSection, tastes: Tastes, half_life: float) -> tuple[Learnt, ...]:
+    told = [
+        Learnt("weight", tastes.weight, tastes.weight_error, "logits of a perfect match"),
+        Learnt(
+            "persistence",
+            tastes.persistence,
+            tastes.persistence_error,
+            "logits gained on the topic of the choice before",
+        ),
+        Learnt("fading", tastes.fading, None, "share of that lost at each further choice"),
+        Learnt("prior", tastes.prior, None, "interactions that the common taste counts for"),
+        Learnt("half-life", half_life, None, "of fame, as a share of the log; inf: it lasts"),
+    ]
+    return tuple(one for one in told if section.dim == 0 or one.name != "prior")
+
+
+def _in_time(log: Interactions, clock: str) -> NDArray[np.int64]:
+    """Rows from old to new; without times, by how far along their own log people were."""
+    if clock == "time":
+        return np.argsort(log.step, kind="stable")
+    rank, count = rank_within_user(log)
+    return np.argsort((rank + 0.5) / count, kind="stable")
+
+
+# -- people --------------------------------------------------------------------------------------
+
+
+def _activity(n: NDArray[np.int64]) -> NDArray[np.float64]:
+    most = max(float(np.quantile(n[n >= MIN_HISTORY], _BUSIEST)), 1.0)
+    return np.clip(n / most, _IDLEST, 1.0)
+
+
+def _evidence(
+    log: Interactions,
+    topics: NDArray[np.float32],
+    vectors: NDArray[np.float32] | None,
+    prior: float,
 ) -> NDArray[np.float64]:
-    """How well known each item must be for the model to reproduce its number of consumptions.
-
-    Item intercepts ``a`` of ``P(i | u) ~ exp(weight * match_ui + a_i)``, fitted so that expected
-    counts equal smoothed observed counts (iterative proportional fitting, Deming & Stephan 1940;
-    the maximum-likelihood condition of the intercepts).
-
-    Args:
-        log: what was consumed; match: (users, items); weight: of the match, in logits.
-    """
-    seen = log.popularity() + 0.5
-    volume = np.bincount(log.user, minlength=len(match)).astype(np.float64)
-    volume *= seen.sum() / volume.sum()
-    appeal = np.exp(weight * (match - match.max(axis=1, keepdims=True)))  # (users, items)
-    known = np.log(seen)
-    for _ in range(rounds):
-        chances = appeal * np.exp(known)
-        expected = volume @ (chances / chances.sum(axis=1, keepdims=True))  # (items,)
-        known += np.log(seen / expected)
-        known -= known.max()
-    return np.asarray(known)
+    features = topics if vectors is None else vectors
+    total = np.zeros((log.n_users, features.shape[1]))
+    np.add.at(total, log.user, features[log.item])
+    if vectors is not None:
+        return total
+    return np.asarray(_CERTAINTY * (prior * mix_of(topics[log.item]) + total) + 1e-3)
 
 
-_WEIGHTS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 11.0, 15.0, 20.0)
+def _drawn(
+    evidence: NDArray[np.float64],
+    features: NDArray[np.float32] | None,
+    rng: np.random.Generator,
+) -> NDArray[np.float32]:
+    """Tastes: draws from Dirichlet distributions, or the directions of summed vectors."""
+    if features is not None:
+        return unit(evidence).astype(np.float32)
+    gamma = rng.gamma(evidence) + 1e-9
+    return np.asarray(gamma / gamma.sum(axis=1, keepdims=True), np.float32)
 
 
-def preference_weight(log: Interactions, catalog: Catalog) -> float:
-    """How many logits a perfect match is worth, by what people chose next.
-
-    Tastes come from the first 70 % of each person's log; the weight is the one of a fixed grid,
-    refined by a parabola through the best point and its neighbours, under which the last 30 % is
-    likeliest. Items already consumed are no candidates.
-    """
-    rank, _ = rank_within_user(log)
-    size = np.bincount(log.user, minlength=log.n_users)
-    early = rank < np.ceil(0.7 * size)[log.user]
-    past, later = log.take(early), log.take(~early)
-    if len(later) == 0:
-        return TASTE_SCALE
-    shape = taste_evidence(past, catalog)
-    match = (shape / shape.sum(axis=1, keepdims=True)) @ catalog.topics.T  # (users, items)
-    volume = np.bincount(later.user, minlength=log.n_users)
-
-    def likelihood(weight: float) -> float:
-        score = weight * match + awareness_of(past, match, weight, rounds=4)
-        taken = score[later.user, later.item].sum()
-        score[past.user, past.item] = -np.inf
-        top = score.max(axis=1, keepdims=True)
-        whole = np.log(np.exp(score - top).sum(axis=1)) + top[:, 0]
-        return float(taken - (volume * whole)[volume > 0].sum())
-
-    values = np.array([likelihood(weight) for weight in _WEIGHTS])
-    best = int(np.clip(values.argmax(), 1, len(values) - 2))
-    x, y = np.array(_WEIGHTS[best - 1 : best + 2]), values[best - 1 : best + 2]
-    a, b, _ = np.polyfit(x, y, 2)
-    peak = -b / (2 * a) if a < 0 else x[y.argmax()]
-    return float(np.clip(peak, x[0], x[-1]))
+# -- items ---------------------------------------------------------------------------------------
 
 
-def _past_of(log: Interactions, people: NDArray[np.int64], share: float) -> Interactions:
-    """The first ``share`` of each chosen person's log, re-indexed, with negative steps."""
-    position = np.full(log.n_users, -1)
-    position[people] = np.arange(len(people))
-    kept = log.take(position[log.user] >= 0)
-    order = np.lexsort((np.arange(len(kept)), kept.step))
-    kept = kept.take(order)
-    user = position[kept.user].astype(np.int32)
-    rank, _ = rank_within_user(kept)
-    size = np.bincount(user, minlength=len(people))
-    early = rank < np.maximum(np.ceil(share * size), 1)[user]
-    user, item = user[early], kept.item[early]
-    step = np.arange(len(user), dtype=np.int64) - len(user)
-    return Interactions(user, item, step, len(people), log.n_items)
+def _awareness(
+    log: Interactions,
+    fame: NDArray[np.float64],
+    catalog: Catalog,
+    features: NDArray[np.float32] | None,
+    evidence: NDArray[np.float64],
+    scale: float,
+    constants: dict[str, float],
+) -> NDArray[np.float32]:
+    n = np.bincount(log.user, minlength=log.n_users)
+    rng = generator(0, "awareness")
+    known = np.flatnonzero(n >= MIN_HISTORY)
+    people = np.sort(rng.choice(known, min(_SAMPLE, len(known)), replace=False))
+    assert catalog.quality is not None
+    found = awareness(
+        fame,
+        _drawn(evidence[people], features, rng),
+        catalog.topics if features is None else features,
+        n[people],
+        scale=scale,
+        quality=catalog.quality,
+        model=replace(PRESETS["habitual"], **constants),
+        slate=PeopleSection().slate,
+    )
+    return found.astype(np.float32)
 
 
 def _quality(log: Interactions) -> NDArray[np.float32]:
@@ -187,16 +300,30 @@ def _quality(log: Interactions) -> NDArray[np.float32]:
     return np.asarray(quality, dtype=np.float32)
 
 
-def _latent_topics(log: Interactions, topics: int) -> NDArray[np.float32]:
-    """Topics for a catalog that names none: k-means over the items' singular vectors."""
-    from scipy.cluster.vq import kmeans2
+def item_vectors(log: Interactions, dim: int) -> NDArray[np.float32]:
+    """(items, dim) unit vectors: right singular vectors of the log, weighted by their strength.
+
+    PureSVD (Cremonesi, Koren and Turrin, RecSys 2010). Items nobody chose lie along the first.
+    """
     from scipy.sparse.linalg import svds
 
     matrix = log.to_csr().astype(np.float64)
-    k = min(topics, min(matrix.shape) - 1)
-    start = generator(0, "latent-topics").standard_normal(min(matrix.shape))
-    _, strength, vectors = svds(matrix, k=k, v0=start)
-    points = vectors.T * strength  # (items, k)
-    points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-9)
+    k = min(dim, min(matrix.shape) - 1)
+    start = generator(0, "item-vectors").standard_normal(min(matrix.shape))
+    _, strength, right = svds(matrix, k=k, v0=start)
+    order = np.argsort(-strength)
+    points = (right[order] * strength[order, None]).T  # (items, k)
+    sign = np.where(points.sum(axis=0) < 0, -1.0, 1.0)  # a singular vector's sign is arbitrary
+    vectors = np.zeros((len(points), dim))
+    vectors[:, :k] = unit(points * sign)
+    vectors[~vectors.any(axis=1), 0] = 1.0
+    return vectors.astype(np.float32)
+
+
+def _latent_topics(log: Interactions, topics: int) -> NDArray[np.float32]:
+    """Topics for a catalog that names none: k-means over the items' singular vectors."""
+    from scipy.cluster.vq import kmeans2
+
+    points = item_vectors(log, topics).astype(np.float64)
     _, label = kmeans2(points, topics, minit="++", rng=generator(0, "latent-topics", "kmeans"))
     return np.asarray(np.eye(topics, dtype=np.float32)[label])

@@ -7,12 +7,15 @@ population gives the same numbers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..recommenders.interactions import Interactions
 from ..recommenders.randomness import stream, uniform
 from .choice import Logit
 from .drift import Assimilation
@@ -41,6 +44,8 @@ class UserModel:
         position_bias: utility lost per unit of ``ln(1 + position)``, position from 0.
         outside_utility: utility of choosing nothing.
         temperature: scale of the choice noise; 1 is the plain multinomial logit.
+        persistence: utility gained per unit of an item's topics among the latest consumptions.
+        fading: share of that hold lost at each further consumption.
     """
 
     drift: float
@@ -50,6 +55,8 @@ class UserModel:
     position_bias: float
     outside_utility: float
     temperature: float
+    persistence: float = 0.0
+    fading: float = 1.0
 
 
 PRESETS: dict[str, UserModel] = {
@@ -83,24 +90,34 @@ class Segment:
         return frozenset({"rating"}) if self.persons == "chat" else self.choice.reports
 
 
-def user_model(section: BehaviourSection) -> UserModel:
-    """The preset of the section with the numbers it overrides."""
-    preset = PRESETS[section.model]
+def user_model(
+    section: BehaviourSection, learnt: Mapping[str, float] = MappingProxyType({})
+) -> UserModel:
+    """The preset of the section, with what was learnt from data, with the numbers it overrides."""
+    known = vars(PRESETS[section.model]) | dict(learnt)
     return UserModel(
         **{
-            name: given if (given := getattr(section, name)) is not None else default
-            for name, default in vars(preset).items()
+            name: given if (given := getattr(section, name)) is not None else value
+            for name, value in known.items()
         }
     )
 
 
-def segments(people: PeopleSection, users: tuple[UsersSection, ...]) -> tuple[Segment, ...]:
-    """The kinds of people of a study: those of [[users]], or one kind, that of [people]."""
+def segments(
+    people: PeopleSection,
+    users: tuple[UsersSection, ...],
+    learnt: Mapping[str, float] = MappingProxyType({}),
+) -> tuple[Segment, ...]:
+    """The kinds of people of a study: those of [[users]], or one kind, that of [people].
+
+    Args:
+        learnt: constants estimated from data, in place of the presets'.
+    """
     kinds: tuple[BehaviourSection, ...] = users or (people,)
     return tuple(
         Segment(
             getattr(kind, "label", "") or kind.model,
-            user_model(kind),
+            user_model(kind, learnt),
             kind.choice,
             kind.change,
             getattr(kind, "persons", ""),
@@ -195,6 +212,43 @@ def change_taste(
     if space == "vectors":
         taste = taste / np.maximum(np.linalg.norm(taste, axis=1, keepdims=True), 1e-12)
     return taste.astype(np.float32)
+
+
+def change_recent(
+    model: UserModel, recent: NDArray[np.float32], consumed: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """What was consumed just before: ``r <- (1 - fading) r + topics``, where something was.
+
+    The clock is a person's own consumption, not the step: somebody who comes back goes on where
+    they stopped. Successive choices in one topic beyond what taste explains are called state
+    dependence (Heckman 1981).
+
+    Args:
+        recent, consumed: (n, topics); rows of ``consumed`` that are zero change nothing.
+    """
+    took = consumed.any(axis=1, keepdims=True)
+    return np.where(took, np.float32(1 - model.fading) * recent + consumed, recent)
+
+
+_REMEMBERED = 16  # choices back that can still hold somebody
+
+
+def recent_of(
+    kinds: tuple[Segment, ...],
+    segment: NDArray[np.int8],
+    past: Interactions,
+    topics: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """(n, topics) what each person consumed just before a world begins; see change_recent.
+
+    Args:
+        kinds, segment: what people are, and (n,) which kind each is; topics: (items, topics).
+    """
+    last = past.histories().last(_REMEMBERED)  # (n, remembered), newest last
+    stay = np.array([1.0 - kind.constants.fading for kind in kinds])[segment]  # (n,)
+    weight = stay[:, None] ** np.arange(_REMEMBERED - 1, -1, -1)
+    weight = np.where(last >= 0, weight, 0.0).astype(np.float32)
+    return np.asarray(np.einsum("nk,nkt->nt", weight, topics[np.maximum(last, 0)]), np.float32)
 
 
 def change_satiation(

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from .world import Shown
 
 
+_BLOCK = 1 << 22  # cells of (people, items) held at once, so that memory stays near 100 MB
+
+
 class HistoryBuffer:
     """Everybody's past as one padded array that grows by at most one item a person a step."""
 
@@ -140,18 +143,33 @@ class Platform(mesa.Agent):
         """
         now = self.columns
         rng = generator(self._browsed, "step", now.t)
-        noise = -np.log(-np.log(rng.random((len(now.taste), len(now.catalog)))))
+        slates = np.full((len(users), min(now.slate, len(now.catalog))), -1, np.int32)
+        size = max(1, _BLOCK // len(now.catalog))
+        for first in range(0, len(now.taste), size):  # one draw, taken in pieces
+            everyone = rng.random((min(size, len(now.taste) - first), len(now.catalog)))
+            low, high = np.searchsorted(users, [first, first + size])
+            if high > low:
+                rows = slice(int(low), int(high))
+                noise = -np.log(-np.log(everyone[users[rows] - first]))
+                slates[rows] = self._glance(users[rows], history.take(np.arange(low, high)), noise)
+        return Slates(slates)
+
+    def _glance(
+        self, users: NDArray[np.int32], history: Ragged, noise: NDArray[np.float64]
+    ) -> NDArray[np.int32]:
+        """(n, k) what these people would look at, -1 where nothing is left."""
+        now = self.columns
         # affinity by einsum: a BLAS product may round differently for different batch sizes
         match = np.einsum("nt,it->ni", now.taste[users], now.features)
         glance = SEARCH_SKILL * now.taste_scale * match
-        keys = glance + now.quality + now.awareness + noise[users]
+        keys = glance + now.quality + now.awareness + noise
         keys[history.row_index, history.values] = -np.inf
         k = min(now.slate, keys.shape[1])
         top = np.argpartition(-keys, k - 1, axis=1)[:, :k]
         rank = np.argsort(-np.take_along_axis(keys, top, axis=1), axis=1, kind="stable")
         items = np.take_along_axis(top, rank, axis=1).astype(np.int32)
         possible = np.isfinite(np.take_along_axis(keys, items, axis=1))
-        return Slates(np.where(possible, items, np.int32(-1)))
+        return np.where(possible, items, np.int32(-1))
 
     def record(self, shown: Shown) -> None:
         """What was taken: in histories at once, in training data at the next update."""

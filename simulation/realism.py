@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..recommenders.catalog import Catalog
-from ..recommenders.datasets.synthetic import Market
+from ..recommenders.datasets.synthetic import Market, market
 from ..recommenders.interactions import Interactions
-from ..recommenders.randomness import generator
+from ..recommenders.randomness import child_seed, generator
 from ..recommenders.splits import rank_within_user
-from .fit import fitted_market
+from .fit import Learnt, Population, dataset_of, population_of
+from .heldout import PAST_SHARE, HeldOut, TooFew, held_out, of_people
+from .likeness import Behaviour, Distance, distances
 from .study import PeopleSection, Study, StudySection, WorldSection
 
-if TYPE_CHECKING:
-    from .world import World
+Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -26,18 +27,67 @@ class RealismRow:
 
     Attributes:
         name: what is compared, in words.
-        distance: two-sample distance between simulated and held-out real behaviour, 0 to 1.
+        distance: between simulated and held-out real people, 0 to 1; None where too few people
+            did enough to have the property.
         floor: the same distance between two random halves of the real people.
+        floor_high: what one random halving in twenty exceeds.
+        unfitted: distance of a world that knows the catalog but not the people; None if not asked.
         kind: the distance's name.
         real, simulated: the property's mean, for reading.
     """
 
     name: str
-    distance: float
-    floor: float
+    distance: float | None
+    floor: float | None
+    floor_high: float | None
+    unfitted: float | None
     kind: str
-    real: float
-    simulated: float
+    real: float | None
+    simulated: float | None
+
+    @property
+    def within(self) -> bool | None:
+        """Whether chance alone would often make real people differ as much; None if undefined."""
+        if self.distance is None or self.floor_high is None:
+            return None
+        return self.distance <= self.floor_high
+
+
+@dataclass(frozen=True)
+class Realism:
+    """What a comparison found.
+
+    Attributes:
+        dataset: its name; how: what the world was fitted to, in words.
+        people: how many were compared; newcomers: of them, unknown before the cut.
+        past, future: choices before the cut (everybody's) and after it (of the people compared).
+        steps: that the world lived.
+        rows: the properties.
+        learnt: what the fit says of the population.
+    """
+
+    dataset: str
+    how: str
+    people: int
+    newcomers: int
+    past: int
+    future: int
+    steps: int
+    rows: tuple[RealismRow, ...]
+    learnt: tuple[Learnt, ...]
+
+
+def realism_rows(study: Study) -> list[dict[str, Any]]:
+    """The comparison that a study's report shows; [] where its log is too short for one."""
+    try:
+        found = realism(study.world, study.people, seed=study.study.seed)
+    except TooFew:
+        return []
+    return [vars(row) for row in found.rows]
+
+
+MOST_STEPS = 2000
+"""Steps a world is lived at most to choose as much as real people did."""
 
 
 def realism(
@@ -45,130 +95,126 @@ def realism(
     people: PeopleSection | None = None,
     *,
     seed: int = 7,
-    most_steps: int = 400,
-) -> tuple[RealismRow, ...]:
-    """Compare organic simulated behaviour with the half of real behaviour the world never saw.
+    unfitted: bool = False,
+    share: float = PAST_SHARE,
+    progress: Progress | None = None,
+) -> Realism:
+    """Compare organic simulated behaviour with real behaviour that the world never saw.
 
-    The world is fitted on the first half of each person's interactions and lived without a
-    recommender; what its people consume is compared with what the real people did next.
+    The world is fitted to the first 80 % of the log and lived without a recommender until its
+    people chose as much as the real ones did afterwards. People who appear only after the cut
+    enter with the taste and activity of somebody known, and without a past.
 
     Args:
-        section: must name a dataset.
+        section: must name a dataset; ``users`` people are compared at most.
         people: the user model.
         seed: draws the people and their luck.
-        most_steps: the world is lived until its people consumed as much as the real ones did
-            next, but no longer than this.
+        unfitted: also compare a world that is not fitted.
+        share: of the log that is known.
+        progress: called as ``progress(done, total, what)``.
+    """
+    tell = progress or (lambda done, total, what: None)
+    data = dataset_of(section)
+    cut = held_out(data, users=section.users, seed=seed, share=share)
+    worlds = 1 + unfitted
+    tell(0, 100 * worlds, "fitting")
+    population = population_of(section, cut.past)
+    start = population.market(cut.people, generator(seed, "fit", "realism"))
+    before = of_people(cut.past, cut.people)
+    real = Behaviour(cut.future, before, population.catalog, cut.past.popularity())
+
+    def against(start: Market, place: int, what: str) -> tuple[tuple[Distance, ...], int]:
+        def lived(done: int, total: int) -> None:
+            tell(100 * place + 10 + 90 * done // total, 100 * worlds, what)
+
+        log, steps = _lived(start, section, people, seed, cut, lived)
+        simulated = Behaviour(log, start.log, population.catalog, real.known)
+        return distances(real, simulated, seed=seed, timed=cut.timed), steps
+
+    found, steps = against(start, 0, "living")
+    plain: list[float | None] = [None] * len(found)
+    if unfitted:
+        blind, _ = against(_unfitted(start, population, seed), 1, "living unfitted")
+        plain = [one.distance for one in blind]
+    tell(100 * worlds, 100 * worlds, "")
+    rows = tuple(
+        RealismRow(
+            one.name,
+            one.distance,
+            one.floor,
+            one.floor_high,
+            other,
+            one.kind,
+            one.real,
+            one.simulated,
+        )
+        for one, other in zip(found, plain, strict=True)
+    )
+    known = np.bincount(before.user, minlength=len(cut.people)) > 0
+    return Realism(
+        data.name,
+        cut.how,
+        len(cut.people),
+        int((~known).sum()),
+        len(cut.past),
+        len(cut.future),
+        steps,
+        rows,
+        population.learnt,
+    )
+
+
+def _lived(
+    start: Market,
+    section: WorldSection,
+    people: PeopleSection | None,
+    seed: int,
+    cut: HeldOut,
+    progress: Callable[[int, int], None],
+) -> tuple[Interactions, int]:
+    """What people chose by themselves until they had chosen enough, and the steps it took.
+
+    Enough is as much as the real people chose: all together, or, where every person's own log was
+    cut, each of them; what goes beyond is left out then.
     """
     from .world import World
 
-    start = fitted_market(section, seed, 0, past_share=0.5)
-    whole = fitted_market(section, seed, 0)
-    real = _after(whole.log, start.log)
+    each = np.bincount(cut.future.user, minlength=len(cut.people))
+    enough = int(each.sum())
+    if not cut.timed:
+        start = replace(start, activity=np.ones_like(start.activity))
     study = Study(study=StudySection(seed=seed), world=section, people=people or PeopleSection())
     world = World(study, start=start)
-    simulated = _lived(world, len(real), most_steps)
-    rng = generator(seed, "realism")
-    half = rng.random(len(start.users)) < 0.5
-    catalog = start.catalog
-    a, b = real.take(half[real.user]), real.take(~half[real.user])
-    rows = []
-    for name, kind, measure in _PROPERTIES:
-        values_real, values_sim = measure(real, start, catalog), measure(simulated, start, catalog)
-        floor = _distance(kind, measure(a, start, catalog), measure(b, start, catalog))
-        rows.append(
-            RealismRow(
-                name=name,
-                distance=_distance(kind, values_real, values_sim),
-                floor=floor,
-                kind=kind,
-                real=_summary(kind, values_real),
-                simulated=_summary(kind, values_sim),
-            )
-        )
-    return tuple(rows)
-
-
-def _after(whole: Interactions, early: Interactions) -> Interactions:
-    rank, _ = rank_within_user(whole)
-    return whole.take(rank >= np.bincount(early.user, minlength=whole.n_users)[whole.user])
-
-
-def _lived(world: World, enough: int, most_steps: int) -> Interactions:
-    for _ in range(most_steps):
+    taken = steps = 0
+    while taken < enough and steps < MOST_STEPS:
         world.step()
-        if world.measures.clicks.sum() >= enough:
-            break
+        steps += 1
+        clicks = world.measures.clicks
+        taken = int((clicks if cut.timed else np.minimum(clicks, each)).sum())
+        progress(min(taken, enough), enough)
     log = world.platform.log()
-    return log.take(log.step >= 0)
+    log = log.take(log.step >= 0)
+    if not cut.timed:
+        rank, _ = rank_within_user(log)
+        log = log.take(rank < each[log.user])
+    return log, steps
 
 
-def _lorenz(log: Interactions, start: Market, catalog: Catalog) -> NDArray[np.float64]:
-    counts = np.sort(log.popularity())[::-1].astype(np.float64)
-    return np.asarray(counts.cumsum() / max(counts.sum(), 1.0))
-
-
-def _activity(log: Interactions, start: Market, catalog: Catalog) -> NDArray[np.float64]:
-    counts = np.bincount(log.user, minlength=log.n_users).astype(np.float64)
-    counts = counts[counts > 0]
-    return counts / counts.mean() if len(counts) else counts
-
-
-def _mix(log: Interactions, start: Market, catalog: Catalog) -> NDArray[np.float64]:
-    mass = catalog.topics[log.item].sum(axis=0, dtype=np.float64)
-    return np.asarray(mass / max(mass.sum(), 1e-12))
-
-
-_EVENTS = 20  # events of each person compared, so that long logs do not look steadier
-
-
-def _repeat(log: Interactions, start: Market, catalog: Catalog) -> NDArray[np.float64]:
-    histories = log.histories()
-    last = histories.last(_EVENTS)
-    topic = np.where(last >= 0, catalog.main_topic[np.maximum(last, 0)], -1)
-    pair = (topic[:, 1:] >= 0) & (topic[:, :-1] >= 0)
-    same = pair & (topic[:, 1:] == topic[:, :-1])
-    n = pair.sum(axis=1)
-    return np.asarray(same.sum(axis=1)[n >= 5] / n[n >= 5])
-
-
-def _drift(log: Interactions, start: Market, catalog: Catalog) -> NDArray[np.float64]:
-    def profile(items: NDArray[np.int32]) -> NDArray[np.float64]:
-        mass = np.where(items[..., None] >= 0, catalog.topics[np.maximum(items, 0)], 0).sum(axis=1)
-        return np.asarray(mass / np.maximum(mass.sum(axis=1, keepdims=True), 1e-9), np.float64)
-
-    before = start.log.histories().last(_EVENTS // 2)
-    after = log.histories().last(_EVENTS // 2)
-    full = (before >= 0).all(axis=1) & (after >= 0).all(axis=1)
-    moved = np.abs(profile(before[full]) - profile(after[full])).sum(axis=1)
-    return np.asarray(0.5 * moved)
-
-
-_PROPERTIES = (
-    ("popularity curve (cumulative share of interactions by item rank)", "Kolmogorov", _lorenz),
-    ("activity (interactions a person, relative to the mean)", "KS", _activity),
-    ("topic mix of all consumption", "total variation", _mix),
-    ("repeat (share of consecutive choices in the same topic)", "KS", _repeat),
-    ("drift (total variation of a person's topics, earlier to later)", "KS", _drift),
-)
-
-
-def _distance(kind: str, a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    if kind == "Kolmogorov":
-        return float(np.abs(a - b).max())
-    if kind == "total variation":
-        return float(0.5 * np.abs(a - b).sum())
-    from scipy.stats import ks_2samp
-
-    if len(a) == 0 or len(b) == 0:
-        return float("nan")
-    return float(ks_2samp(a, b).statistic)
-
-
-def _summary(kind: str, values: NDArray[np.float64]) -> float:
-    """A readable number: share of the top tenth, mean, or effective number of topics."""
-    if kind == "Kolmogorov":
-        return float(values[max(len(values) // 10 - 1, 0)])
-    if kind == "total variation":
-        p = values[values > 0]
-        return float(2 ** -(p * np.log2(p)).sum())
-    return float(values.mean()) if len(values) else float("nan")
+def _unfitted(start: Market, population: Population, seed: int) -> Market:
+    """The same people and items with the tastes, activity and fame of the synthetic market."""
+    users, items = len(start.users), len(start.catalog)
+    topics = start.catalog.topics.shape[1]
+    invented = market(
+        users=users, items=items, topics=topics, history=1, seed=child_seed(seed, "unfitted")
+    )
+    catalog: Catalog = replace(start.catalog, quality=None)
+    return replace(
+        start,
+        catalog=catalog,
+        taste=invented.taste,
+        activity=invented.activity,
+        awareness=invented.awareness,
+        taste_scale=invented.taste_scale,
+        features=None,
+        learnt={},
+    )

@@ -75,10 +75,9 @@ def simulate(
             done=counter.add,
         )
         if study.world.kind == "dataset" and not store.exists("realism.json"):
-            from .realism import realism
+            from .realism import realism_rows
 
-            rows = realism(study.world, study.people, seed=study.study.seed)
-            store.put_json("realism.json", [vars(row) for row in rows])
+            store.put_json("realism.json", realism_rows(study))
         finish(study, store, factories or {})
     return Run(study, store, path=out, factories=factories)
 

@@ -64,6 +64,10 @@ class WorldSection(Section):
     history: Annotated[float, Field(gt=0)] = Field(
         default=20.0, description="mean interactions a user has before the loop starts"
     )
+    learn: tuple[Literal["persistence", "drift", "position_bias"], ...] = Field(
+        default=("persistence",),
+        description="constants of people estimated from the dataset, in place of the preset's",
+    )
     unequal_base_rates: bool = Field(
         default=False, description="groups differ in taste breadth and activity (a fairness trap)"
     )
@@ -106,6 +110,12 @@ class BehaviourSection(Section):
     outside_utility: float | None = Field(default=None, description="utility of choosing nothing")
     temperature: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="noise of choice; higher is more random"
+    )
+    persistence: float | None = Field(
+        default=None, description="utility gained on a topic chosen just before; below 0: lost"
+    )
+    fading: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None, description="share of that hold lost at each further choice"
     )
 
 

@@ -22,7 +22,7 @@ from .cohort import Cohort, blank
 from .columns import Columns
 from .drift import Encounter
 from .measures import SERIES, Measures
-from .people import segment_of, segments
+from .people import recent_of, segment_of, segments
 from .person import persons_of
 from .platform import Platform
 from .process import Process, processes, series_of
@@ -72,13 +72,17 @@ class World(mesa.Model):
         super().__init__(rng=np.random.default_rng(world_seed))
         start = start or origin(self.study.world, seed, index)
         n = len(start.users)
-        self.segments = segments(self.study.people, self.study.users)
+        self.segments = segments(self.study.people, self.study.users, start.learnt)
         self.columns = Columns.of(
             start,
             seed=world_seed,
             slate=self.study.people.slate,
             segment=segment_of(self.study.users, n, seed=world_seed),
         )
+        if any(segment.constants.persistence for segment in self.segments):
+            self.columns.traits["recent"] = recent_of(
+                self.segments, self.columns.segment, start.log, start.catalog.topics
+            )
         self.measures = Measures(self.columns)
         blocks = cohorts or max(1, -(-n // COHORT_SIZE))
         edges = np.linspace(0, n, blocks + 1).astype(int)

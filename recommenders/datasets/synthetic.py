@@ -6,7 +6,8 @@ labels, groups; so an audit on it can be checked against the truth.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,7 @@ class Market:
         awareness: (items,) float32 log of how well known an item is without a recommender.
         log: what people consumed before the loop; steps are negative.
         taste_scale: utility of a perfect match between a taste and an item, in logits.
+        learnt: constants of people's behaviour estimated from data, by name.
         features: (items, dim) float32 unit vectors that tastes are matched with; None where tastes
             are shares of topics and are matched with the catalog's.
     """
@@ -48,6 +50,7 @@ class Market:
     log: Interactions
     taste_scale: float = TASTE_SCALE
     features: NDArray[np.float32] | None = None
+    learnt: Mapping[str, float] = field(default_factory=dict)
 
 
 def market(
