@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from loopaudit.audit.finding import Verdict
+from loopaudit.recommenders.faults import KINDS
 from loopaudit.reports import words
 from loopaudit.reports.page import effect_text
 
@@ -127,3 +128,7 @@ def test_people_of_a_dataset_are_counted_and_not_taken_for_everybody() -> None:
     told = words.data_words({"world": {"kind": "dataset", "dataset": "a/ml.csv", "users": 300}})
     assert told.startswith("Up to 300 people a world, drawn from ml.csv")
     assert "not for others" in told
+
+
+def test_every_kind_of_fault_has_words() -> None:
+    assert set(words.FAULTS) == set(KINDS)
