@@ -59,7 +59,7 @@ class Cohort(mesa.Agent):
                 continue
             visit = visit_of(self.columns, segment, users[rows], items[rows], ordered=ordered)
             match[rows] = visit.match
-            fill(feedback, segment.choice.choose(visit), rows)
+            fill(feedback, act(segment, visit), rows)
 
     def change(
         self,
@@ -141,7 +141,7 @@ def visit_of(
     if constants.persistence:
         hold = affinity(now.traits["recent"][users], now.topics, items)
         worth += constants.persistence * hold
-    return Visit(
+    visit = Visit(
         users=users,
         items=items,
         utility=worth,
@@ -152,7 +152,29 @@ def visit_of(
         ordered=ordered,
         step=now.t,
         key=now.luck,
+        rows=now.rows,
+        features=now.features,
     )
+    for law in segment.change:
+        visit = law.weigh(now, visit)
+    return visit
+
+
+def act(segment: Segment, visit: Visit) -> Feedback:
+    """What people do with their slates by their segment's laws of choice and of feedback."""
+    told = segment.choice.choose(visit)
+    for law in segment.feedback:
+        told = law.tell(visit, told)
+    return told
+
+
+def prepare(columns: Columns, segments: tuple[Segment, ...]) -> None:
+    """Give people the traits that their laws remember by, and tastes the room that they need."""
+    for segment in segments:
+        for law in segment.change:
+            columns.traits.update(law.traits(columns))
+            if law.frees_length:
+                columns.space = "free"
 
 
 _OPTIONAL = ("rejected", "rating", "dwell_seconds")

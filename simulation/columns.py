@@ -13,7 +13,7 @@ from ..recommenders.datasets.dataset import UserTable
 from ..recommenders.datasets.synthetic import Market
 from ..recommenders.interactions import Interactions
 from ..recommenders.randomness import stream, uniform
-from .people import Space
+from .drift import Space
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Columns:
         catalog, users, past: items, labels, and what was consumed before the loop.
         topics: (items, topics); quality, awareness: (items,); see datasets.synthetic.Market.
         features: (items, d) what tastes are matched with: the topics, or unit vectors.
-        space: where tastes live, see people.Space.
+        space: where tastes live, see drift.Space.
         segment: (users,) which kind of people each belongs to.
         present: (users,) whether a person is in the world: arrived, and has not left.
         traits: further columns of people by name (opinion, satisfaction, ...), owned by processes
@@ -37,7 +37,7 @@ class Columns:
         taste_scale: utility of a perfect match, in logits.
         initial_taste, taste: (users, d), rows sum to 1 or have length 1.
         satiation: (users, topics).
-        slate: slots in a slate.
+        slate: slots in a slate; rows: how many rows they are arranged in.
         t: steps lived.
     """
 
@@ -59,12 +59,19 @@ class Columns:
     taste: NDArray[np.float32]
     satiation: NDArray[np.float32]
     slate: int
+    rows: int = 1
     t: int = 0
     traits: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, start: Market, *, seed: int, slate: int, segment: NDArray[np.int8] | None = None
+        cls,
+        start: Market,
+        *,
+        seed: int,
+        slate: int,
+        rows: int = 1,
+        segment: NDArray[np.int8] | None = None,
     ) -> Columns:
         """The state a world starts from."""
         n = len(start.users)
@@ -88,6 +95,7 @@ class Columns:
             taste=start.taste.copy(),
             satiation=np.zeros((n, start.catalog.topics.shape[1]), np.float32),
             slate=slate,
+            rows=rows,
         )
 
     def active(self) -> NDArray[np.int32]:

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..recommenders.interactions import Interactions
 from ..recommenders.randomness import stream, uniform
-from .choice import Logit
-from .drift import Assimilation
+from .choice import Chooses, Logit, LogPlace
+from .drift import Change, Space
+from .feedback import Tells
 from .study import BehaviourSection, PeopleSection, UsersSection
 
 SEARCH_SKILL = 0.5
@@ -27,9 +27,6 @@ SEARCH_SKILL = 0.5
 With 1, people left alone would find what they like as well as an all-knowing recommender, and
 every real recommender would leave nearly everybody worse off.
 """
-
-Space = Literal["topics", "vectors"]
-"""Where tastes live: shares of topics (rows sum to 1), or unit vectors."""
 
 
 @dataclass(frozen=True)
@@ -76,18 +73,31 @@ class Segment:
         choice: how they choose.
         change: laws of change beyond drift and satiation, in order.
         persons: "" for rows of a cohort; "scripted" or "chat" for one object each (person.py).
+        feedback: what they tell beside taking, in order.
     """
 
     name: str
     constants: UserModel
-    choice: Logit
-    change: tuple[Assimilation, ...] = ()
+    choice: Chooses
+    change: tuple[Change, ...] = ()
     persons: str = ""
+    feedback: tuple[Tells, ...] = ()
 
     @property
     def reports(self) -> frozenset[str]:
-        """The optional parts of Feedback that these people fill in."""
-        return frozenset({"rating"}) if self.persons == "chat" else self.choice.reports
+        """The optional columns of Feedback that these people fill in."""
+        if self.persons == "chat":
+            return frozenset({"rating"})
+        return self.choice.reports.union(*(law.reports for law in self.feedback))
+
+    @property
+    def plain(self) -> bool:
+        """Whether these people are rows of a cohort with only what every preset has: multinomial
+        logit with a bias by log position, convex drift, satiation. A compiled kernel may then
+        stand in for the laws."""
+        logit = isinstance(self.choice, Logit) and isinstance(self.choice.position, LogPlace)
+        more = self.change or self.feedback or self.persons or self.constants.persistence
+        return logit and not more
 
 
 def user_model(
@@ -121,6 +131,7 @@ def segments(
             kind.choice,
             kind.change,
             getattr(kind, "persons", ""),
+            kind.feedback,
         )
         for kind in kinds
     )
@@ -191,7 +202,7 @@ def change_taste(
     of the slate, once with ``e = drift`` and the features of the consumed item (their mean, with
     ``e = 1 - (1 - drift)^n``, where ``n`` items were consumed). Rows of ``consumed`` or ``shown``
     that are all zero (nothing consumed, no topic known) leave the taste where it is. Unit vectors
-    are brought back to length 1.
+    are brought back to length 1; free ones are not.
 
     Args:
         taste, shown: (n, d); consumed: (n, d) sum over the items consumed.
@@ -264,10 +275,14 @@ def taste_distance(
     """(n,) how far tastes moved, 0 to 1.
 
     Total variation distance for topic shares (the share of taste that moved); the angle as a share
-    of half a turn for unit vectors.
+    of half a turn for vectors, whatever their length.
     """
     if space == "topics":
         moved = np.abs(end - start).sum(axis=1, dtype=np.float64)
         return np.asarray(0.5 * moved)
-    chord = np.linalg.norm(end.astype(np.float64) - start.astype(np.float64), axis=1)
+    a, b = (
+        rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        for rows in (start.astype(np.float64), end.astype(np.float64))
+    )
+    chord = np.linalg.norm(b - a, axis=1)
     return np.asarray(2.0 / np.pi * np.arcsin(np.clip(0.5 * chord, 0.0, 1.0)))

@@ -22,7 +22,7 @@ from ..recommenders.faults import Faults, plain
 from ..recommenders.randomness import bits, stream
 from ..recommenders.structured import Structured
 from .choice import Feedback, Visit
-from .cohort import fill, visit_of
+from .cohort import act, fill, visit_of
 from .columns import Columns
 from .people import Segment
 from .talk import Memory, Reply, instructions, liked_topics, likings, reply_shape, situation
@@ -56,7 +56,7 @@ class Person(mesa.Agent):
 
     def choose(self, visit: Visit) -> Feedback:
         """What they do with it, by the law of choice; (1, k) columns."""
-        return self.segment.choice.choose(visit)
+        return act(self.segment, visit)
 
 
 class TalkingPerson(Person):

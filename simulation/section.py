@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -11,6 +13,14 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def named_law(value: object) -> object:
-    """``choice = "cascade"`` in study.toml is short for ``choice = { law = "cascade" }``."""
-    return {"law": value} if isinstance(value, str) else value
+def named(tag: str) -> Callable[[object], object]:
+    """``choice = "cascade"`` in study.toml is short for ``choice = { law = "cascade" }``.
+
+    Args:
+        tag: the key that tells the members of a union apart.
+    """
+
+    def table(value: object) -> object:
+        return {tag: value} if isinstance(value, str) else value
+
+    return table

@@ -11,16 +11,13 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ..recommenders.chat_settings import ChatSettings
-from .choice import ChoiceLaw, Logit
-from .drift import ChangeLaw
+from .choice import Logit
+from .laws import ChangeLaw, ChoiceLaw, FeedbackLaw, names
 from .section import Section
 
 USER_MODELS = ("habitual", "curious", "impressionable")
 Arm = Literal["random", "popularity", "frozen", "none", "shuffled", "oracle"]
 ARMS: tuple[Arm, ...] = ("random", "popularity", "frozen", "none")
-
-VECTOR_LAWS = ("assimilation",)
-"""Laws of change that only make sense for tastes that are unit vectors."""
 
 Scalar = bool | int | float | str
 
@@ -80,7 +77,7 @@ class WorldSection(Section):
 
 
 class BehaviourSection(Section):
-    """How people choose and change (see simulation/choice.py, drift.py, people.py).
+    """How people choose, tell and change (see simulation/laws.py, people.py and docs/people.md).
 
     ``model`` picks a preset; any number given here overrides the preset's own.
     """
@@ -88,9 +85,15 @@ class BehaviourSection(Section):
     model: Literal["habitual", "curious", "impressionable"] = Field(
         default="habitual", description="the preset; numbers given below override it"
     )
-    choice: ChoiceLaw = Field(default=Logit(), description="how people choose from a slate")
+    choice: ChoiceLaw = Field(
+        default=Logit(), description=f"how people choose from a slate: {names('choice')}"
+    )
+    feedback: tuple[FeedbackLaw, ...] = Field(
+        default=(), description=f"what people tell beside taking: {names('feedback')}"
+    )
     change: tuple[ChangeLaw, ...] = Field(
-        default=(), description="laws of change beyond drift and satiation, in order"
+        default=(),
+        description=f"laws of change beyond drift and satiation, in order: {names('change')}",
     )
     drift: Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=None, description="how far taste moves toward what is consumed"
@@ -118,12 +121,24 @@ class BehaviourSection(Section):
         default=None, description="share of that hold lost at each further choice"
     )
 
+    @field_validator("feedback", "change")
+    @classmethod
+    def _laws_differ(cls, value: tuple[Section, ...]) -> tuple[Section, ...]:
+        given = [getattr(law, "law", "") for law in value]
+        twice = [law for law in given if given.count(law) > 1]
+        if twice:
+            raise ValueError(f"the law {twice[0]!r} is named twice; it remembers only once")
+        return value
+
 
 class PeopleSection(BehaviourSection):
     """[people]: how simulated people choose and change."""
 
     slate: Annotated[int, Field(ge=1, le=64)] = Field(
         default=10, description="items shown at a step"
+    )
+    rows: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=1, description="rows the slate is arranged in, for choice = 'carousel'"
     )
 
 
@@ -270,10 +285,19 @@ class Study(Section):
         return self
 
     @model_validator(mode="after")
+    def _rows_hold_items(self) -> Study:
+        if self.people.rows > self.people.slate:
+            raise ValueError(
+                f"[people] rows must be at most slate ({self.people.slate}), got "
+                f"{self.people.rows}: a row without an item is no row"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _laws_fit_the_tastes(self) -> Study:
         for kind in (self.people, *self.users):
             for law in kind.change:
-                if law.law in VECTOR_LAWS and self.world.dim == 0:
+                if law.vectors_only and self.world.dim == 0:
                     raise ValueError(
                         f"the law {law.law!r} moves unit vectors, and tastes are shares of topics; "
                         "set [world] dim to the number of dimensions"

@@ -18,7 +18,7 @@ from ..recommenders.datasets.synthetic import Market, market
 from ..recommenders.randomness import child_seed
 from .arms import Arm
 from .choice import Feedback
-from .cohort import Cohort, blank
+from .cohort import Cohort, blank, prepare
 from .columns import Columns
 from .drift import Encounter
 from .measures import SERIES, Measures
@@ -77,12 +77,14 @@ class World(mesa.Model):
             start,
             seed=world_seed,
             slate=self.study.people.slate,
+            rows=self.study.people.rows,
             segment=segment_of(self.study.users, n, seed=world_seed),
         )
         if any(segment.constants.persistence for segment in self.segments):
             self.columns.traits["recent"] = recent_of(
                 self.segments, self.columns.segment, start.log, start.catalog.topics
             )
+        prepare(self.columns, self.segments)
         self.measures = Measures(self.columns)
         blocks = cohorts or max(1, -(-n // COHORT_SIZE))
         edges = np.linspace(0, n, blocks + 1).astype(int)
