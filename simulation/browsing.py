@@ -132,7 +132,7 @@ class Carousel(Section):
         real = visit.items >= 0
         appeal = visit.attraction()
         take = visit.luck(_TAKE) < appeal
-        leave = (visit.luck(_STOP) >= self.swipe) & real
+        leave = (visit.luck(_STOP) < 1.0 - self.swipe) & real
         order = visit.reading_order()
         if rows < 2:
             end = first(take | leave, order)
@@ -151,7 +151,7 @@ class Carousel(Section):
         look = page(visit.luck(_LOOK), 1)[:, 0] < title
         end = first(take | leave, np.broadcast_to(np.arange(float(width)), take.shape))
         inside = np.where(look, _if_taken(take, end), -1).reshape(n, rows)
-        lost = (page(visit.luck(_SCROLL), 0)[:, 0] >= self.scroll) & (items > 0)
+        lost = (page(visit.luck(_SCROLL), 1)[:, 0] < 1.0 - self.scroll) & (items > 0)
         done = first(
             (inside >= 0) | lost.reshape(n, rows),
             np.broadcast_to(np.arange(float(rows)), inside.shape),

@@ -89,7 +89,7 @@ class Dwell(Section):
 
 
 class NotInterested(Section):
-    """ "Not interested": people say so of what they were shown and do not want; it never comes back.
+    """Not interested: people reject what they were shown and do not want, and it never comes back.
 
     A shown item that was not taken is rejected with ``rate * (1 - a_i)``, ``a_i`` its chance
     against the outside option. The platform never shows it to that person again, whoever

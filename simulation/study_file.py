@@ -6,13 +6,14 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from textwrap import wrap
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from ..recommenders.errors import UserError, unknown_name
-from .study import BehaviourSection, RecommenderSection, Study, UsersSection, label_of
+from .study import BehaviourSection, RecommenderSection, Study, label_of
 
 Json = dict[str, Any]
 """A parsed TOML table, before validation."""
@@ -139,10 +140,11 @@ def _table(title: str, section: BaseModel, *, comments: bool) -> Iterable[str]:
             preset = getattr(_preset(section), name)
             line = f"# {name} = {'...' if preset is None else _toml(preset)}"
         note = _note(field) if comments else ""
-        if note and len(line) < 33:
+        if note and len(line) < 33 and len(note) < 95:
             yield f"{line.ljust(34)}# {note}"
         elif line:
-            yield from (f"# {note}", line) if note else (line,)
+            yield from (f"# {part}" for part in wrap(note, 97))
+            yield line
     yield ""
 
 
@@ -256,16 +258,14 @@ def _place(loc: tuple[str | int, ...], raw: Json, *, absent: bool) -> tuple[str 
     """
     place: list[str | int] = []
     here: Any = raw
-    for part in loc:
-        inside = (isinstance(here, dict) and part in here) or (
+    for at, part in enumerate(loc):
+        if (isinstance(here, dict) and part in here) or (
             isinstance(here, list) and isinstance(part, int)
-        )
-        if not inside:
-            if absent:
-                place.append(part)
-            break
-        place.append(part)
-        here = here[part]
+        ):
+            place.append(part)
+            here = here[part]
+        elif absent and at == len(loc) - 1:
+            place.append(part)
     return tuple(place)
 
 
@@ -286,7 +286,19 @@ def _complaint(one: Any, place: tuple[str | int, ...]) -> str:
     match one["type"]:
         case "extra_forbidden":
             kind = "table" if len(place) == 1 else "key"
-            return str(unknown_name(kind, key, _keys_beside(place))).rstrip(".")
+            table = _model_at(one["loc"][:-1])
+            if name := _name_of(table):
+                kind = f"{name!r} {kind}"
+            return str(unknown_name(kind, key, table.model_fields)).rstrip(".")
+        case "union_tag_invalid":
+            kind = str(about["discriminator"]).strip("'")
+            known = str(about["expected_tags"]).replace("'", "").split(", ")
+            return f"{key}: {unknown_name(kind, str(about['tag']), known)}".rstrip(".")
+        case "union_tag_not_found":
+            tag = str(about["discriminator"]).strip("'")
+            return f"{key}: the table must name its {tag}, got {got!r}"
+        case "model_attributes_type":
+            return f"{key} must be a name or a table, got {got!r}"
         case "literal_error":
             known = str(about["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
             return f"{key}: {unknown_name('value', str(got), known)}".rstrip(".")
@@ -324,14 +336,22 @@ def _message(one: Any) -> str:
     return str(one["msg"]).removeprefix("Value error, ")
 
 
-def _keys_beside(place: tuple[str | int, ...]) -> tuple[str, ...]:
-    if len(place) == 1:
-        return tuple(Study.model_fields)
-    table = str(place[0])
-    several: dict[str, type[BaseModel]] = {
-        "recommenders": RecommenderSection,
-        "users": UsersSection,
-    }
-    if table in several:
-        return tuple(several[table].model_fields)
-    return tuple(type(getattr(Study(), table)).model_fields)
+def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel]:
+    """The class of the table that a place of pydantic's leads to, unions told apart by name."""
+    here: Any = Study
+    for part in loc:
+        if isinstance(here, type) and issubclass(here, BaseModel):
+            here = here.model_fields[str(part)].annotation
+            continue
+        if get_origin(here) is Annotated:
+            here = get_args(here)[0]
+        members = get_args(here)
+        here = next((m for m in members if _name_of(m) == part), members[0])
+    return here if isinstance(here, type) and issubclass(here, BaseModel) else Study
+
+
+def _name_of(table: object) -> str:
+    """What tells a table apart from others that may stand in its place; "" for most."""
+    fields = getattr(table, "model_fields", {})
+    tag = next((fields[name] for name in ("law", "form") if name in fields), None)
+    return str(tag.default) if tag is not None else ""

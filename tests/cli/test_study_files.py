@@ -75,6 +75,40 @@ WRONG = [
     ),
     ("world = 3", "world must be a table, got 3 (study.toml, [world])"),
     ("[people]\ndrift = 3", "drift must be at most 1.0, got 3 (study.toml, [people] drift)"),
+    (
+        '[people]\nchoice = "cascde"',
+        "choice: unknown law 'cascde'. Did you mean cascade or carousel? "
+        "(study.toml, [people] choice)",
+    ),
+    (
+        '[people]\nchoice = { law = "cascade", atention = 0.5 }',
+        "unknown 'cascade' key 'atention'. Did you mean attention? "
+        "(study.toml, [people] choice.atention)",
+    ),
+    (
+        '[people]\nchoice = { position = "log" }',
+        "choice: the table must name its law, got {'position': 'log'} "
+        "(study.toml, [people] choice)",
+    ),
+    ("[people]\nchoice = 3", "choice must be a name or a table, got 3 (study.toml, [people] choice)"),
+    (
+        '[people]\nchoice = { law = "logit", position = { form = "geometric", gama = 0.9 } }',
+        "unknown 'geometric' key 'gama'. Did you mean gamma? "
+        "(study.toml, [people] choice.position.gama)",
+    ),
+    (
+        '[[users]]\nchange = ["boredom", { law = "set-point", rate = 2 }]',
+        "rate must be at most 1.0, got 2 (study.toml, [[users]] number 1, change.1.rate)",
+    ),
+    (
+        '[people]\nchange = ["boredom", "boredom"]',
+        "the law 'boredom' is named twice; it remembers only once (study.toml, [people] change)",
+    ),
+    (
+        "[people]\nrows = 20",
+        "[people] rows must be at most slate (10), got 20: a row without an item is no row "
+        "(study.toml)",
+    ),
 ]
 
 
