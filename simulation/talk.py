@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from ..recommenders.catalog import Catalog
 from ..recommenders.chat import Message
 from ..recommenders.faults import plain
-from .people import Space
+from .drift import Space
 
 _TOPICS_TOLD = 3
 _DEGREES = ("very much", "quite", "a little")
@@ -149,6 +149,8 @@ def likings(
     """
     if space == "topics":
         return np.asarray(taste.astype(np.float64) * taste.shape[1])
+    if space == "free":
+        taste = taste / np.maximum(np.linalg.norm(taste, axis=1, keepdims=True), 1e-12)
     centre: NDArray[np.float64] = np.einsum("it,id->td", topics, features, dtype=np.float64)
     centre /= np.maximum(np.linalg.norm(centre, axis=1, keepdims=True), 1e-12)
     cosine: NDArray[np.float64] = np.einsum("nd,td->nt", taste, centre)

@@ -90,7 +90,10 @@ WRONG = [
         "choice: the table must name its law, got {'position': 'log'} "
         "(study.toml, [people] choice)",
     ),
-    ("[people]\nchoice = 3", "choice must be a name or a table, got 3 (study.toml, [people] choice)"),
+    (
+        "[people]\nchoice = 3",
+        "choice must be a name or a table, got 3 (study.toml, [people] choice)",
+    ),
     (
         '[people]\nchoice = { law = "logit", position = { form = "geometric", gama = 0.9 } }',
         "unknown 'geometric' key 'gama'. Did you mean gamma? "

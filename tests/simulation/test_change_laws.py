@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from loopaudit.recommenders.errors import UserError
 from loopaudit.simulation.choice import Feedback
+from loopaudit.simulation.cohort import visit_of
 from loopaudit.simulation.drift import (
     Assimilation,
     Encounter,
@@ -197,16 +198,13 @@ def test_people_get_used_to_a_constant_reward_and_then_want_more():
     level = 0.9 + 0.8**9 * (start - 0.9)
     assert columns.traits["adaptation"] == pytest.approx(level, rel=1e-6)
     world = World(study_from({"people": {"change": ["hedonic-adaptation"]}}, source="test"))
-    world.columns.traits["adaptation"][:] += 0.5
     (segment,) = world.segments
-    visit = world.cohorts[0]._visit(segment, *shown_to(world), ordered=True)
-    raised = segment.change[0].weigh(world.columns, visit).outside - visit.outside
-    assert raised == pytest.approx(np.full(len(raised), 1.5))
-
-
-def shown_to(world, n=20):
-    users = np.arange(n, dtype=np.int32)
-    return users, np.tile(np.arange(6, dtype=np.int32), (n, 1))
+    users = np.arange(20, dtype=np.int32)
+    items = np.tile(np.arange(6, dtype=np.int32), (20, 1))
+    before = visit_of(world.columns, segment, users, items, ordered=True).outside
+    world.columns.traits["adaptation"][:] += 0.5
+    after = visit_of(world.columns, segment, users, items, ordered=True).outside
+    assert after - before == pytest.approx(np.full(20, 1.5))
 
 
 def test_a_set_point_balances_a_convex_drift_where_the_formula_says():
