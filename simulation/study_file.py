@@ -259,9 +259,10 @@ def _place(loc: tuple[str | int, ...], raw: Json, *, absent: bool) -> tuple[str 
     place: list[str | int] = []
     here: Any = raw
     for at, part in enumerate(loc):
-        if (isinstance(here, dict) and part in here) or (
+        inside = (isinstance(here, dict) and part in here) or (
             isinstance(here, list) and isinstance(part, int)
-        ):
+        )
+        if inside:
             place.append(part)
             here = here[part]
         elif absent and at == len(loc) - 1:
