@@ -497,6 +497,27 @@ def realism_(
 
 
 @app.command()
+def watch(
+    study_file: Annotated[Path, typer.Argument(metavar="STUDY.TOML")],
+    port: Annotated[int, typer.Option("--port", help="On this machine only.")] = 8765,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Do not open a browser.")] = False,
+    quiet: Quiet = False,
+) -> int:
+    """Watch a world of a study live in a browser, its arms side by side.
+
+    Needs the extra viz. Ctrl-C stops it; nothing is written.
+    """
+    from .reports.watch import serve
+    from .simulation.runner import check_study
+    from .simulation.study_file import read_study
+
+    console = Console("watch", quiet=quiet)
+    check_study(read_study(study_file))
+    console.told("page", f"http://localhost:{port}")
+    return serve(study_file, port=port, open_browser=not no_open)
+
+
+@app.command()
 def doctor(as_json: Json = False, quiet: Quiet = False) -> int:
     """Show versions, device, plug-ins that fail to load."""
     from .reports.doctor import examine

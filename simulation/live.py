@@ -18,7 +18,7 @@ from .experiment import Served, Split, treated
 from .measures import Measures
 from .process import series_of
 from .run import Factories, fit_seed, guarded, sensitivity_models, variant, world_name
-from .store import Arrays, Store
+from .store import Arrays, MemoryStore, Store
 from .study import Study, label_of
 from .world import Shown, World, origin
 
@@ -64,6 +64,18 @@ def live_world(
                 tick(part.study.steps, arm.name)
                 continue
             ArmRun(part, index, arm, store, prefix, factories, fits, tick).run()
+
+
+def begin(study: Study, index: int, arm: Arm, *, factories: Factories | None = None) -> World:
+    """A world under an arm, its recommender fitted on the past, before the first step.
+
+    Args:
+        study: what it is part of; index: which of its worlds; arm: the policy.
+        factories: recommenders that only this process knows.
+    """
+    return ArmRun(
+        study, index, arm, MemoryStore(), "", factories or {}, {}, lambda steps, what: None
+    ).start()
 
 
 def variants(study: Study, index: int) -> list[tuple[str, Study]]:
@@ -125,7 +137,7 @@ class ArmRun:
     def run(self) -> None:
         """Live the arm and write what it left; the last file written says that it is complete."""
         self.tick(0, f"{self.arm.name}: learning")
-        world = self._start()
+        world = self.start()
         if not self.series:
             names = ("step", *world.measures.current, *series_of(world.processes))
             self.series = {name: [] for name in names}
@@ -156,7 +168,8 @@ class ArmRun:
 
     # -- where it starts ---------------------------------------------------------------------
 
-    def _start(self) -> World:
+    def start(self) -> World:
+        """The world at its first step, or at its last checkpoint."""
         held = self.store.arrays(self.checkpoint) if self.store.exists(self.checkpoint) else None
         start = origin(self.study.world, self.study.study.seed, self.index)
         guard = self._guard(start.catalog, len(start.users))
