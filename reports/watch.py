@@ -38,8 +38,12 @@ def serve(study: Path, *, port: int = 8765, open_browser: bool = True) -> int:
     environment = {
         **os.environ,
         STUDY_VARIABLE: str(study.resolve()),
+        "PYTHONWARNINGS": "ignore::UserWarning",  # Solara's about Mesa's page
         "SOLARA_TELEMETRY_MIXPANEL_ENABLE": "False",
     }
+    if os.name == "posix":  # the server takes this process's place: one process, one Ctrl-C
+        sys.stdout.flush()
+        os.execve(sys.executable, command, environment)
     return subprocess.call(command, env=environment)
 
 

@@ -1,16 +1,16 @@
 """The live view: arms of one world side by side, its pictures, the page and its mistakes."""
 
-import shutil
+import socket
 import subprocess
 import sys
-import time
-import urllib.request
+from importlib import import_module
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
 from loopaudit.recommenders.errors import UserError
+from loopaudit.reports.watch import STUDY_VARIABLE, serve
 from loopaudit.reports.watch_figures import PICTURES, plane, sampled
 from loopaudit.simulation.runner import simulate
 from loopaudit.simulation.side_by_side import SideBySide
@@ -78,26 +78,28 @@ def test_without_the_extra_the_message_says_what_to_install(tmp_path):
     assert "pip install 'loopaudit[viz]'" in done.stderr
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(find_spec("solara") is None, reason="needs the extra viz")
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs a browser (chromium)")
-def test_the_page_is_served_and_drawn_in_a_browser(tmp_path):
+@pytest.mark.filterwarnings("ignore")
+def test_the_page_is_drawn_and_steps_when_asked(tmp_path, monkeypatch):
+    pytest.importorskip("solara", reason="the live view needs the extra viz")
+    import reacton
+    import reacton.ipyvuetify as v
+
     (tmp_path / "study.toml").write_text(to_toml(study()))
-    page = "http://localhost:8791/"
-    command = [sys.executable, "-m", "loopaudit", "watch", "study.toml", "--no-open"]
-    server = subprocess.Popen([*command, "--port", "8791"], cwd=tmp_path)
-    try:
-        for _ in range(120):
-            time.sleep(0.5)
-            try:
-                if urllib.request.urlopen(page).status == 200:
-                    break
-            except OSError:
-                continue
-        browser = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
-        browser += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=20000"]
-        shown = subprocess.run([*browser, page], capture_output=True, text=True, timeout=90)
-        assert "LoopAudit" in shown.stdout
-    finally:
-        server.terminate()
-        server.wait()
+    monkeypatch.setenv(STUDY_VARIABLE, str(tmp_path / "study.toml"))
+    app = import_module("loopaudit.reports.watch_app")
+    _, shown = reacton.render(app.page, handle_error=False)
+    shown.find(v.Btn, children=["Step"]).widget.click()
+    shown.find(v.Btn, children=["Step"]).widget.click()
+    assert app.model.t == 2
+    shown.close()
+
+
+def test_a_port_in_use_is_named(tmp_path):
+    pytest.importorskip("solara", reason="the live view needs the extra viz")
+    (tmp_path / "study.toml").write_text(to_toml(study()))
+    with socket.socket() as taken:
+        taken.bind(("localhost", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"port {port} cannot be used"):
+            serve(tmp_path / "study.toml", port=port)
