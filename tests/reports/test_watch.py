@@ -79,18 +79,25 @@ def test_without_the_extra_the_message_says_what_to_install(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_page_is_drawn_and_steps_when_asked(tmp_path, monkeypatch):
+def test_the_page_holds_every_picture_and_draws_them_again_after_a_step(tmp_path, monkeypatch):
     pytest.importorskip("solara", reason="the live view needs the extra viz")
+    import ipywidgets
     import reacton
-    import reacton.ipyvuetify as v
+    from mesa.visualization.utils import force_update
 
     (tmp_path / "study.toml").write_text(to_toml(study()))
     monkeypatch.setenv(STUDY_VARIABLE, str(tmp_path / "study.toml"))
     app = import_module("loopaudit.reports.watch_app")
     _, shown = reacton.render(app.page, handle_error=False)
-    shown.find(v.Btn, children=["Step"]).widget.click()
-    shown.find(v.Btn, children=["Step"]).widget.click()
-    assert app.model.t == 2
+
+    def pictures():
+        return [found.widget.value for found in shown.find(ipywidgets.Image)]
+
+    before = pictures()
+    assert len(before) == len(PICTURES)
+    app.model.step()
+    force_update()
+    assert all(a != b for a, b in zip(before, pictures(), strict=True))
     shown.close()
 
 
