@@ -81,7 +81,7 @@ def main_topic(columns: Columns) -> NDArray[np.int16]:
 # Long-term satisfaction --------------------------------------------------------------------------
 
 
-def exposed(exposure: Floats, lure: Floats, memory: float) -> Floats:
+def exposure_after(exposure: Floats, lure: Floats, memory: float) -> Floats:
     """Net positive exposure after an item: ``n <- memory n - 2 (c - 1/2)``, without noise."""
     return np.asarray(memory * exposure - 2.0 * (lure - 0.5))
 
@@ -161,7 +161,7 @@ class Satisfaction(Change):
         users = encounter.users
         before = columns.traits["net_exposure"][users]
         luck = uniform(stream(columns.seed, "satisfaction"), encounter.step, users)
-        after = exposed(before, met, self.memory) + self.noise * ndtri(luck)
+        after = exposure_after(before, met, self.memory) + self.noise * ndtri(luck)
         now = np.where(np.isnan(met), before, after)
         columns.traits["net_exposure"][users] = now
         columns.traits["satisfaction"][users] = satisfied(now, self.tau)

@@ -14,6 +14,7 @@ from typing import Self
 import numpy as np
 
 from ...recommenders.randomness import generator
+from ..selecting import Ranked
 from . import markets
 from .markets import MODELS, Floats, Ints, Model
 from .study import Curves, Progress, Row, StudyParams, StudyResult, setting
@@ -122,7 +123,7 @@ def live(
         similar when it made the slates of that step.
     """
     n_users, n_new = params.users, params.new_items
-    attention = np.arange(1.0, params.steps * n_new + 1) ** params.attention
+    law = Ranked(alpha=params.attention)
     everyone = np.arange(n_users)
     clicks = np.zeros(market.true.shape)
     free = np.ones(market.true.shape, dtype=bool)
@@ -141,7 +142,7 @@ def live(
             free[:, :n_items],
             n_shown=regime.shown,
             n_new=n_new,
-            attention=attention,
+            law=law,
         )
         if trained:
             similar.append(markets.partners(luck, model.view))

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...recommenders.randomness import generator
+from ..drift import assimilate
 from .study import Curves, Progress, Row, StudyParams, StudyResult, setting
 
 TITLE = "Biased assimilation: one item polarises, random items align"
@@ -49,12 +50,6 @@ class Params(StudyParams):
     def quick(cls) -> Self:
         """Fewer people, the same steps."""
         return cls(users=400)
-
-
-def assimilate(taste: Floats, items: Floats, eta: float) -> Floats:
-    """``u <- normalise(u + eta <u, v> v)``; taste and items are (users, dim)."""
-    moved = taste + eta * (taste * items).sum(axis=1, keepdims=True) * items
-    return np.asarray(moved / np.linalg.norm(moved, axis=1, keepdims=True))
 
 
 def tangent(taste: Floats, item: Floats) -> Floats:
@@ -150,7 +145,7 @@ def _one_item(params: Params, seed: int) -> list[Row]:
     item = _directions(params, seed, "the item")[0]
     start, worst = tangent(first, item), 0.0
     for t in range(1, _ONE_ITEM_STEPS + 1):
-        taste = assimilate(taste, item[None, :], params.eta)
+        taste = assimilate(taste, np.broadcast_to(item, (len(taste), 1, len(item))), params.eta)
         exact = start / (1 + params.eta) ** t
         worst = max(worst, float(np.abs(tangent(taste, item) / exact - 1).max()))
     kept = np.mean(np.sign(taste @ item) == np.sign(first @ item))
@@ -170,7 +165,7 @@ def _alignment(
     seen = [float(np.abs(taste[:, 0]).mean())]
     for t in range(1, params.steps + 1):
         items = rng.standard_normal(taste.shape) * spread
-        taste = assimilate(taste, items, params.eta)
+        taste = assimilate(taste, items[:, None], params.eta)
         if t % every == 0 or t == params.steps:
             seen.append(float(np.abs(taste[:, 0]).mean()))
             told(t)

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from ...recommenders.errors import UserError
 from ...recommenders.randomness import generator
+from ..choice import sigmoid
+from ..wellbeing import amplified, liking
 from .study import Curves, Progress, Row, StudyParams, StudyResult, setting
 
 TITLE = "Preference amplification: drifting people and a recommender that learns from them"
@@ -26,7 +28,6 @@ PAPER = (
 
 Floats = NDArray[np.float64]
 
-_PEAK = 2.33  # makes s exp(-s^2), whose maximum is at s = 1 / sqrt(2), peak at 1
 _CLAIM = "claim of the paper"
 
 
@@ -51,21 +52,6 @@ class Params(StudyParams):
         return cls(items=1000, rounds=100)
 
 
-def sigmoid(s: Floats) -> Floats:
-    """Probability that the recommender gives to a score."""
-    return np.asarray(1 / (1 + np.exp(-s)))
-
-
-def liking(s: Floats, gamma: float) -> Floats:
-    """True probability of a like: ``p + gamma a(s) 2.33 s exp(-s^2)``, a probability again.
-
-    ``a(s)`` is the room that is left, ``1 - p`` above zero and ``p`` below.
-    """
-    p = sigmoid(s)
-    room = np.where(s >= 0, 1 - p, p)
-    return np.asarray(p + gamma * room * _PEAK * s * np.exp(-(s**2)))
-
-
 def chances(scores: Floats, beta: float) -> Floats:
     """Probability that an item is recommended: a softmax over each row (users, items)."""
     raised = np.exp(beta * (scores - scores.max(axis=1, keepdims=True)))
@@ -81,17 +67,6 @@ def draw(chance: Floats, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
     luck = rows + rng.random((len(chance), n)) * (1 - 1e-9)
     at = np.searchsorted(line.ravel(), luck, side="right")
     return np.asarray(at - rows * chance.shape[1])
-
-
-def learn(taste: Floats, shown: Floats, eta: float, gamma: float) -> Floats:
-    """One gradient step of the logistic loss, on feedback that has drifted.
-
-    Args:
-        taste: (users, dim); shown: (users, n, dim) the items each was recommended.
-    """
-    s = np.einsum("ud,und->un", taste, shown)
-    surprise = liking(s, gamma) - sigmoid(s)  # (users, n)
-    return np.asarray(taste + eta * np.einsum("un,und->ud", surprise, shown) / shown.shape[1])
 
 
 @dataclass(frozen=True)
@@ -129,7 +104,7 @@ def live(
         chance = chances(scores, params.beta)
         seen.append(_state(taste, scores, np.take_along_axis(chance, best, axis=1)))
         shown = items[draw(chance, params.shown, rng)]  # (users, shown, dim)
-        taste = np.clip(learn(taste, shown, params.eta, gamma), -1.0, 1.0)
+        taste = np.clip(amplified(taste, shown, params.eta, gamma), -1.0, 1.0)
     return Path(*np.array(seen).T)
 
 
@@ -233,7 +208,7 @@ def _one_item(params: Params, taste: Floats, item: Floats) -> Row:
     s, worst = taste @ item, 0.0
     shown = np.broadcast_to(item, (len(taste), 1, params.dim))
     for _ in range(params.rounds):
-        taste = learn(taste, shown, eta, params.gamma)
+        taste = amplified(taste, shown, eta, params.gamma)
         s = s + eta * float(item @ item) * (liking(s, params.gamma) - sigmoid(s))
         worst = max(worst, float(np.abs(taste @ item - s).max()))
     return Row("one item for ever: largest distance of a score from its recursion", worst, 0.0,

@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 
 from ...recommenders.randomness import generator
+from ..selecting import Ranked
 from . import markets
 from .markets import MODELS, Floats
 from .study import Curves, Progress, Row, StudyParams, StudyResult, setting
@@ -121,7 +122,7 @@ def live(name: str, params: Params, *, seed: int) -> Path:
     items = np.zeros((size[1], params.attributes))
     true, known, clicks = np.zeros(size), np.zeros(size), np.zeros(size)
     free = np.ones(size, dtype=bool)
-    attention = np.arange(1.0, size[1] + 1) ** params.attention
+    law = Ranked(alpha=params.attention)
     sweeps = (params.sweeps, params.sweeps_again)
     model = markets.new_model(name, tastes, true, generator(seed, "model", name), sweeps=sweeps)
     entropy, distance = [profile_entropy(profiles)], []
@@ -138,7 +139,7 @@ def live(name: str, params: Params, *, seed: int) -> Path:
             free[:, :n],
             n_shown=n,
             n_new=n_new,
-            attention=attention,
+            law=law,
         )
         free[everyone, taken] = False
         clicks[everyone, taken] = 1.0

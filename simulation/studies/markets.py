@@ -12,6 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..selecting import Ranked
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -81,9 +83,9 @@ def choose(
     *,
     n_shown: int,
     n_new: int,
-    attention: Floats,
+    law: Ranked,
 ) -> Ints:
-    """(users,) the item each takes: the largest attention(rank) x known utility not taken before.
+    """(users,) the item each takes: by attention to ranks times known utility, never one again.
 
     Args:
         luck: order of the new items and their places, and ties of equal scores.
@@ -92,7 +94,7 @@ def choose(
         free: (users, items) not taken before.
         n_shown: how many trained items are shown, best first.
         n_new: new items, put at random places among them.
-        attention: by rank from 1.
+        law: how attention falls with the rank.
     """
     n_users, n_items = known.shape
     worth = np.where(free, known, -1.0)
@@ -101,19 +103,16 @@ def choose(
     # the new items are exchangeable: shuffling their places is shuffling their order
     new_order = np.argsort(luck.random(new.shape), axis=1)
     if scores.shape[1] == 0:
-        appeal = new[user, new_order] * attention[:n_new]
-        return np.asarray(new_order[user[:, 0], appeal.argmax(axis=1)] + n_items - n_new)
+        best = law.best(new[user, new_order])
+        return np.asarray(new_order[user[:, 0], best] + n_items - n_new)
     scale = 1e-12 * (np.abs(scores).max() + 1e-300)  # equal scores are put in random order
     order = np.argsort(scale * luck.random(scores.shape) - scores, axis=1)[:, :n_shown]
     places, others = mixed_in(luck, n_users, n_new, order.shape[1] + n_new)
-    old_appeal = worth[user, order] * attention[others]
-    new_appeal = new[user, new_order] * attention[places]
-    old, fresh = old_appeal.argmax(axis=1), new_appeal.argmax(axis=1)
-    one = user[:, 0]
-    best_old, best_new = order[one, old], new_order[one, fresh] + n_items - n_new
-    return np.asarray(
-        np.where(old_appeal[one, old] > new_appeal[one, fresh], best_old, best_new), dtype=np.int64
-    )
+    slate = np.empty((n_users, order.shape[1] + n_new), dtype=np.int64)
+    slate[user, others] = order
+    slate[user, places] = new_order + n_items - n_new
+    best = law.best(worth[user, slate])
+    return np.asarray(slate[user[:, 0], best], dtype=np.int64)
 
 
 # Recommenders ------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...recommenders.randomness import generator
+from ..wellbeing import exposure_after, satisfied
 from .study import Curves, Progress, Row, StudyParams, StudyResult, setting
 
 TITLE = "Long-term satisfaction: when clickbait stops paying"
@@ -65,7 +66,7 @@ def steady_exposure(params: Params, c: float) -> float:
 
 def location(params: Params, c: float | Floats, exposure: float | Floats, tau: float) -> Floats:
     """Mean log engagement: satisfaction times the pull of the item."""
-    satisfaction = 1 / (1 + np.exp(-tau * np.asarray(exposure, dtype=np.float64)))
+    satisfaction = satisfied(np.asarray(exposure, dtype=np.float64), tau)
     return np.asarray(satisfaction * (c * params.clickbait + (1 - c) * params.kale))
 
 
@@ -96,7 +97,7 @@ def live(params: Params, c: float, tau: float, seed: int) -> tuple[float, float]
         if t >= params.burn_in:
             engaged += float(engagement.mean())
             exposed += float(exposure.mean())
-        exposure = params.memory * exposure - 2 * (c - 0.5)
+        exposure = exposure_after(exposure, np.full(params.users, c), params.memory)
         exposure += params.noise * rng.standard_normal(params.users)
     return engaged / params.steps, exposed / params.steps
 

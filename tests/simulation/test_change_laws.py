@@ -36,7 +36,7 @@ from loopaudit.simulation.wellbeing import (
     Boredom,
     Satisfaction,
     amplified,
-    exposed,
+    exposure_after,
     liking,
     satisfied,
 )
@@ -278,7 +278,7 @@ def test_what_lures_stops_paying_between_tau_01_and_1():
         for lure in (1.0, 0.0):
             n = np.zeros(1)
             for _ in range(200):
-                n = exposed(n, np.array([lure]), 0.7)
+                n = exposure_after(n, np.array([lure]), 0.7)
             location = satisfied(n, tau) * (5.0 * lure + 4.0 * (1 - lure))
             engagement.append(float(np.exp(location + 0.5)[0]))
         gain[tau] = engagement

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import nnls
 
 from loopaudit.recommenders.errors import UserError
+from loopaudit.simulation.selecting import Ranked
 from loopaudit.simulation.studies import (
     chaney2018,
     lucherini2021,
@@ -75,12 +76,12 @@ def test_a_choice_is_the_best_of_rank_times_known_utility_not_taken_before() -> 
     known = np.array([[0.9, 0.5, 0.1, 0.0], [0.9, 0.5, 0.1, 0.0]])
     free = np.array([[True] * 4, [False, True, True, True]])
     scores = np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]])
-    flat, steep = np.ones(4), np.arange(1.0, 5.0) ** -9
+    flat, steep = Ranked(alpha=0.0), Ranked(alpha=-9.0)
     common = {"n_shown": 3, "n_new": 1}
-    taken = markets.choose(luck, scores, known, free, attention=flat, **common)
+    taken = markets.choose(luck, scores, known, free, law=flat, **common)
     assert taken.tolist() == [0, 1]
     # (a new item of utility 0 may take the first place, but the steep ranks still favour item 2)
-    taken = markets.choose(luck, scores, known, free, attention=steep, **common)
+    taken = markets.choose(luck, scores, known, free, law=steep, **common)
     assert taken.tolist() == [2, 2]
 
 
@@ -89,8 +90,8 @@ def test_a_slate_of_limited_size_hides_trained_items() -> None:
     known = np.array([[0.9, 0.5, 0.1, 0.0]])
     free = np.ones((1, 4), dtype=bool)
     scores = np.array([[1.0, 2.0, 3.0]])
-    flat = np.ones(4)
-    taken = markets.choose(luck, scores, known, free, n_shown=1, n_new=1, attention=flat)
+    flat = Ranked(alpha=0.0)
+    taken = markets.choose(luck, scores, known, free, n_shown=1, n_new=1, law=flat)
     assert taken.tolist() == [2]
 
 
