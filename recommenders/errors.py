@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import re
 from collections.abc import Iterable
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class UserError(Exception):
@@ -24,8 +27,10 @@ class CannotWrite(RuntimeError):
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         if said := re.search(r"([^:]+) \(os error \d+\)", reason):  # as Rust libraries put it
             reason = said[1].strip()
+        number = getattr(error, "errno", None)
+        cure = "make room" if number in _FULL or number is None else "make it writable"
         self._text = (
-            f"cannot write {path}: {reason}. What was finished is kept; make room, "
+            f"cannot write {path}: {reason}. What was finished is kept; {cure}, "
             "then give the same command again"
         )
 

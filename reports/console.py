@@ -114,18 +114,22 @@ class Console:
             out: the run directory; None keeps the log in the temporary directory.
             again: the command that goes on after an interruption or a failure.
         """
-        onward = f" Go on with: {again}" if again else ""
+
+        def onward() -> str:
+            begun = out is None or (out / "study.toml").exists()
+            return f" Go on with: {again}" if again and begun else ""
+
         try:
             yield
         except (UserError, Broke, Interrupted):
             raise
         except KeyboardInterrupt:
-            raise Interrupted(f"what was finished is kept.{onward}") from None
+            raise Interrupted(f"what was finished is kept.{onward()}") from None
         except CannotWrite as error:  # the disk's fault: no traceback would help
-            raise Broke(f"{error}.{onward}") from error
+            raise Broke(f"{error}.{onward()}") from error
         except Exception as error:
             raise Broke(
-                f"{describe(error)}; the traceback is in {log(error, out)}.{onward}"
+                f"{describe(error)}; the traceback is in {log(error, out)}.{onward()}"
             ) from error
 
 

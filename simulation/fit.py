@@ -113,7 +113,9 @@ def fitted_market(section: WorldSection, seed: int, index: int) -> Market:
         section: names the dataset; ``users`` is the number of people in each world.
         seed, index: study seed and world.
     """
-    population = _population_of_dataset(section.model_dump_json(exclude={"users"}))
+    population = _population_of_dataset(
+        section.model_dump_json(exclude={"users"}), data_stamp(section)
+    )
     known = population.known()
     rng = generator(seed, "fit", index)
     people = np.sort(rng.choice(known, size=min(section.users, len(known)), replace=False))
@@ -121,19 +123,30 @@ def fitted_market(section: WorldSection, seed: int, index: int) -> Market:
 
 
 @lru_cache(maxsize=2)
-def _loaded(dataset: str, folder: str, columns: tuple[tuple[str, str], ...]) -> Dataset:
+def _loaded(
+    dataset: str, folder: str, columns: tuple[tuple[str, str], ...], stamp: tuple[object, ...]
+) -> Dataset:
     from ..recommenders.datasets import load
 
     return load(dataset, folder=folder, columns=dict(columns) or None)
 
 
 def dataset_of(section: WorldSection) -> Dataset:
-    """The dataset a world is fitted to, read once a process."""
-    return _loaded(section.dataset, section.folder, tuple(sorted(section.columns.items())))
+    """The dataset a world is fitted to, read once a process, and again if its files change."""
+    columns = tuple(sorted(section.columns.items()))
+    return _loaded(section.dataset, section.folder, columns, data_stamp(section))
+
+
+def data_stamp(section: WorldSection) -> tuple[object, ...]:
+    """What tells whether the files of a dataset changed, by what the file system says of them."""
+    from ..recommenders.datasets import data_files
+
+    seen = [file.stat() for file in data_files(section.dataset, folder=section.folder)]
+    return tuple((s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in seen)
 
 
 @lru_cache(maxsize=2)
-def _population_of_dataset(section_json: str) -> Population:
+def _population_of_dataset(section_json: str, _: tuple[object, ...]) -> Population:
     section = WorldSection.model_validate_json(section_json)
     return population_of(section, dataset_of(section).log)
 

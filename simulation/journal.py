@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from ..recommenders.errors import UserError
 
 FOLDER = "journal"
 _REMOVED = "-" * 64
+_NAME = re.compile(r"(\d{4,})-.+\.log")
 _CHECK = 16  # characters of a line's own digest, which also depends on the line before it
 
 Files = dict[str, str]
@@ -82,9 +85,13 @@ def replay(root: Path, files: Files, *, session: int) -> Files:
         UserError: a journal is damaged.
     """
     held = dict(files)
-    for path in sorted((root / FOLDER).glob("*.log")):
-        number = path.name.partition("-")[0]
-        if number.isdigit() and int(number) < session:
+    for path in sorted(p for p in (root / FOLDER).glob("*") if p.name[0] != "."):
+        known = _NAME.fullmatch(path.name)
+        if known is None or not path.is_file():
+            raise UserError(
+                f"{root} holds {FOLDER}/{path.name}, which the run did not write; move it away"
+            )
+        if int(known[1]) < session:
             continue
         lines, _ = _lines(path)
         for line in lines[:-1]:
@@ -103,8 +110,9 @@ def forget(root: Path, *, before: int | None = None) -> None:
     for path in (root / FOLDER).glob("*.log"):
         if before is None or int(path.name.partition("-")[0]) < before:
             path.unlink(missing_ok=True)
-    if before is None and (root / FOLDER).is_dir():
-        (root / FOLDER).rmdir()
+    if before is None:
+        with suppress(OSError):  # somebody keeps hidden files in it
+            (root / FOLDER).rmdir()
 
 
 def _apply(held: Files, line: _Line) -> None:

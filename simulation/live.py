@@ -59,8 +59,9 @@ def live_world(
         for arm in arms_of(part):
             if group not in (None, group_of(arm)):
                 continue
-            done = f"{prefix}state/{arm.name}/{world_name(index)}/done.json"
-            if store.exists(done):
+            state = f"{prefix}state/{arm.name}/{world_name(index)}"
+            if store.exists(f"{state}/done.json"):
+                store.remove(f"{state}/checkpoint.npz")  # a kill may have come before
                 tick(part.study.steps, arm.name)
                 continue
             ArmRun(part, index, arm, store, prefix, factories, fits, tick).run()

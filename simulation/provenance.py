@@ -264,9 +264,9 @@ def _data(study: Study) -> dict[str, str]:
 
 
 def _files_named(study: Study) -> dict[str, str]:
-    """Files that arguments of recommenders, [people] and [chat] name: "BYTES SHA256" by name."""
+    """Files that a study names anywhere (weights, recorded answers): "BYTES SHA256" by name."""
     found = {}
-    texts = _texts([r.args for r in study.recommenders]) | _texts(study.people.model_dump())
+    texts = _texts(study.model_dump(exclude={"chat"}))
     if study.asks and (study.chat.mode == "replay" or study.chat.record.endswith(".jsonl")):
         texts.add(study.chat.record)
     for text in texts:

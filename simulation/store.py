@@ -169,7 +169,7 @@ class DiskStore:
     def sweep(self) -> None:
         """Remove temporary files a killed process left behind."""
         for path in self.root.rglob(".*.tmp"):
-            if _TEMPORARY.fullmatch(path.name):
+            if _TEMPORARY.fullmatch(path.name) and not path.is_dir():
                 path.unlink(missing_ok=True)
 
 
@@ -227,8 +227,8 @@ class Lock:
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
-            self._path.unlink(missing_ok=True)
-            self._file.close()
+            with self._file:
+                self._path.unlink(missing_ok=True)
         with suppress(OSError):  # not empty: something was written
             for folder in self._made:
                 folder.rmdir()

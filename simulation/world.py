@@ -250,7 +250,7 @@ def _reported(world: World, name: str) -> float:
 
 
 @lru_cache(maxsize=4)
-def _origin_cached(section_json: str, seed: int, index: int) -> Market:
+def _origin_cached(section_json: str, seed: int, index: int, _: tuple[object, ...]) -> Market:
     section = WorldSection.model_validate_json(section_json)
     if section.kind == "dataset":
         from .fit import fitted_market
@@ -269,4 +269,9 @@ def _origin_cached(section_json: str, seed: int, index: int) -> Market:
 
 def origin(section: WorldSection, seed: int, index: int) -> Market:
     """The population and catalog world ``index`` starts from; the same for all its arms."""
-    return _origin_cached(section.model_dump_json(), seed, index)
+    stamp: tuple[object, ...] = ()
+    if section.kind == "dataset":
+        from .fit import data_stamp
+
+        stamp = data_stamp(section)
+    return _origin_cached(section.model_dump_json(), seed, index, stamp)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -43,3 +44,44 @@ def real_data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+class SmallDisk:
+    """A file system of its own in memory; ``path`` is where it is mounted."""
+
+    def __init__(self, path: Path, kilobytes: int) -> None:
+        self.path = path
+        self._mount("-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(path))
+
+    def _mount(self, *arguments: str) -> None:
+        subprocess.run(["mount", *arguments], check=True, capture_output=True)
+
+    def resize(self, kilobytes: int) -> None:
+        self._mount("-o", f"remount,size={kilobytes}k", str(self.path))
+
+    def read_only(self) -> None:
+        self._mount("-o", "remount,ro", str(self.path))
+
+    def remove(self) -> None:
+        subprocess.run(["umount", "-l", str(self.path)], check=True, capture_output=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], SmallDisk]]:
+    """Makes small disks, given their size in kilobytes; skips where nobody may mount one."""
+    made: list[SmallDisk] = []
+
+    def make(kilobytes: int) -> SmallDisk:
+        path = tmp_path / f"disk-{len(made)}"
+        path.mkdir()
+        if os.geteuid() != 0:
+            pytest.skip("only root may mount a small disk")
+        try:
+            made.append(SmallDisk(path, kilobytes))
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"no small disk can be mounted here: {error}")
+        return made[-1]
+
+    yield make
+    for disk in made:
+        disk.remove()
