@@ -76,24 +76,25 @@ class Columns:
         """The state a world starts from."""
         n = len(start.users)
         quality = start.catalog.quality
+        taste, topics = _plain(start.taste), _plain(start.catalog.topics)
         return cls(
             seed=seed,
             luck=stream(seed, "choice"),
             catalog=start.catalog,
             users=start.users,
             past=start.log,
-            topics=start.catalog.topics,
-            features=start.catalog.topics if start.features is None else start.features,
+            topics=topics,
+            features=topics if start.features is None else _plain(start.features),
             space="topics" if start.features is None else "vectors",
             segment=np.zeros(n, np.int8) if segment is None else segment,
             present=np.ones(n, np.bool_),
-            quality=np.zeros(len(start.catalog), np.float32) if quality is None else quality,
+            quality=np.zeros(len(topics), np.float32) if quality is None else _plain(quality),
             awareness=start.awareness,
-            activity=start.activity,
+            activity=_plain(start.activity),
             taste_scale=start.taste_scale,
-            initial_taste=start.taste,
-            taste=start.taste.copy(),
-            satiation=np.zeros((n, start.catalog.topics.shape[1]), np.float32),
+            initial_taste=taste,
+            taste=taste.copy(),
+            satiation=np.zeros((n, topics.shape[1]), np.float32),
             slate=slate,
             rows=rows,
         )
@@ -103,3 +104,8 @@ class Columns:
         everyone = np.arange(len(self.activity), dtype=np.int32)
         draw = uniform(stream(self.seed, "activity"), self.t, everyone)
         return everyone[self.present & (draw < self.activity)]
+
+
+def _plain(array: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows one after the other and free to be written: the one layout compiled code is made for."""
+    return np.require(array, np.float32, ["C", "W"])

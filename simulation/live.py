@@ -15,7 +15,6 @@ from ..recommenders.guard import Faults
 from ..recommenders.randomness import child_seed
 from .arms import Arm, arms_of
 from .experiment import Served, Split, treated
-from .measures import Measures
 from .process import series_of
 from .run import Factories, fit_seed, guarded, sensitivity_models, variant, world_name
 from .store import Arrays, MemoryStore, Store
@@ -333,7 +332,7 @@ class ArmRun:
                 for process in world.processes
                 for name, value in process.state().items()
             },
-            **{f"measure/{name}": getattr(measures, name) for name in Measures.ARRAYS},
+            **{f"measure/{name}": value for name, value in measures.state().items()},
             **{f"series/{name}": np.array(values) for name, values in self.series.items()},
             **{f"model/{name}": np.asarray(value) for name, value in model.items()},
         }
@@ -355,8 +354,7 @@ class ArmRun:
         platform.restore(held["clicks_user"], held["clicks_item"], held["clicks_step"])
         platform.learnt_rows = int(held["learnt_rows"])
         platform.schedule.updates = int(held["updates"])
-        for name in Measures.ARRAYS:
-            getattr(measures, name)[...] = held[f"measure/{name}"]
+        measures.load_state(_under(held, "measure/"))
         self.series = {name: value.tolist() for name, value in _under(held, "series/").items()}
         guard = platform.recommender
         if guard is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -33,6 +35,14 @@ def _mean(values: NDArray[np.floating]) -> float:
     return float(known.mean(dtype=np.float64)) if len(known) else float("nan")
 
 
+class Kept(NamedTuple):
+    """(users,) float32 values of everybody, as of their last change; see Measures.keep."""
+
+    click_entropy: NDArray[np.float32]
+    taste_shift: NDArray[np.float32]
+    taste_entropy: NDArray[np.float32]
+
+
 class Measures:
     """Running tallies of one world under one arm."""
 
@@ -49,10 +59,38 @@ class Measures:
         length = np.bincount(columns.past.user, minlength=n_users)
         self.recent *= (5.0 / np.maximum(length, 1)).astype(np.float32)[:, None]
         self.clicks = np.zeros(n_users, np.int32)
-        self.slots = np.zeros(n_users, np.int64)
+        self.slots = np.zeros(n_users, np.int32)
         self.slate_match = np.zeros(n_users, np.float64)
         self.click_match = np.zeros(n_users, np.float64)
         self.click_match_initial = np.zeros(n_users, np.float64)
+        self._kept: Kept | None = None
+
+    def keep(self) -> Kept:
+        """What the compiled engine keeps up to date of everybody, so that a step costs those who
+        changed and not the whole population; made at the first call."""
+        if self._kept is None:
+            self._kept = Kept(*(np.zeros(len(self.clicks), np.float32) for _ in Kept._fields))
+        return self._kept
+
+    def of_step(self, n_active: int, n_took: int, totals: NDArray[np.float64]) -> None:
+        """The measures of :meth:`before_change`, from sums over all slates.
+
+        Args:
+            n_active: people; n_took: those who took something.
+            totals: sums in the order of kernel.ENTROPY and the names after it.
+        """
+        entropy, entropy_rows, match, slots, click_match, percentile = totals.tolist()
+
+        def over(total: float, n: float) -> float:
+            return total / n if n else float("nan")
+
+        self.current.update(
+            slate_entropy=over(entropy, entropy_rows),
+            click_rate=over(n_took, n_active),
+            slate_utility=over(match, slots),
+            click_utility=over(click_match, n_took),
+            popularity=over(percentile, slots),
+        )
 
     def before_change(self, met: Encounter) -> None:
         """Tally slates and choices against the tastes that made them."""
@@ -80,11 +118,11 @@ class Measures:
 
     def after_change(self, *, retrained: bool) -> None:
         """Measures of the state after people changed and the platform learnt."""
-        columns, now = self.columns, self.current
-        now["click_entropy"] = _mean(entropy_bits(self.recent))
-        now["taste_shift"] = _mean(self.taste_shift())
+        columns, now, kept = self.columns, self.current, self._kept
+        now["click_entropy"] = _mean(entropy_bits(self.recent) if kept is None else kept[0])
+        now["taste_shift"] = _mean(self.taste_shift() if kept is None else kept[1])
         if columns.space == "topics":
-            now["taste_entropy"] = _mean(entropy_bits(columns.taste))
+            now["taste_entropy"] = _mean(entropy_bits(columns.taste) if kept is None else kept[2])
         unequal = gini(self.exposure, universe="catalog")
         now["exposure_gini"] = float("nan") if unequal is None else unequal
         now["coverage"] = coverage(self.exposure) or 0.0
@@ -121,6 +159,16 @@ class Measures:
                 ),
             }
         )
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything a checkpoint must hold; the arrays themselves."""
+        kept = {} if self._kept is None else self._kept._asdict()
+        return {**{name: getattr(self, name) for name in self.ARRAYS}, **kept}
+
+    def load_state(self, state: dict[str, NDArray[Any]]) -> None:
+        """Continues from :meth:`state`."""
+        for name, place in self.state().items():
+            place[...] = state[name]
 
     ARRAYS = (
         "exposure",

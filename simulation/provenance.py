@@ -28,7 +28,7 @@ from .study import RecommenderSection, Study, label_of
 
 Provenance = dict[str, Any]
 
-_LIBRARIES = ("loopaudit", "mesa", "numpy", "polars", "scipy", "torch", "fairlearn")
+_LIBRARIES = ("loopaudit", "mesa", "numba", "numpy", "polars", "scipy", "torch", "fairlearn")
 _OWN_ROOMS = ("recommenders", "simulation")  # whose code decides a run's bytes
 _CODE = (".py", ".so", ".pyd")
 

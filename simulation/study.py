@@ -36,6 +36,10 @@ class StudySection(Section):
     arms: tuple[Arm, ...] = Field(
         default=ARMS, description="what the same people live with otherwise"
     )
+    engine: Literal["auto", "numpy", "compiled"] = Field(
+        default="auto",
+        description="auto: compiled where all people follow the plain laws, else numpy",
+    )
 
 
 class WorldSection(Section):

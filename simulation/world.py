@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import mesa
 import numpy as np
 from mesa.datacollection import DataCollector
-from numpy.typing import NDArray
 
-from ..recommenders.border import Slates
 from ..recommenders.datasets.synthetic import Market, market
 from ..recommenders.randomness import child_seed
 from .arms import Arm
-from .choice import Feedback
-from .cohort import Cohort, blank, prepare
+from .cohort import Cohort, prepare
 from .columns import Columns
-from .drift import Encounter
+from .engine import engine_of
 from .measures import SERIES, Measures
 from .people import recent_of, segment_of, segments
 from .person import persons_of
 from .platform import Platform
 from .process import Process, processes, series_of
+from .shown import Shown as Shown
 from .study import Study, WorldSection
 from .study_file import study_from
 
@@ -33,8 +30,6 @@ if TYPE_CHECKING:
     from .experiment import Served
 
 COHORT_SIZE = 4096
-
-T = TypeVar("T", bound=np.generic)
 
 _ORGANIC = Arm("none", "none", None)
 
@@ -97,6 +92,7 @@ class World(mesa.Model):
         self.persons = persons_of(self, self.study.chat)
         alive = () if self.persons is None else (self.persons,)
         self.processes: tuple[Process, ...] = (*alive, *processes(self.study, self))
+        self.engine = engine_of(self)
         self.shown: Shown | None = None
         names = (*SERIES, *series_of(self.processes))
         self.datacollector = DataCollector(
@@ -161,88 +157,18 @@ class World(mesa.Model):
         now = self.columns
         for process in self.processes:
             process.before(self)
-        users = now.active()
+        users = self.engine.active()
         slates = self.platform.serve(users)
-        shown = self.shown = self._choices(users, slates)
-        met = shown.encounter(now.t)
-        self.measures.before_change(met)
-        for cohort in self.cohorts:
-            mine = cohort.mine(users)
-            part = shown.part(mine)
-            cohort.change(part.users, part.items, part.match, part.feedback)
+        shown = self.shown = self.engine.live(users, slates, ordered=not self.platform.organic)
         for process in self.processes:
             process.after(self, shown)
         self.platform.record(shown)
         self.platform.learn()
+        self.engine.settle()
         self.measures.after_change(retrained=self.platform.retrained)
         self.measures.current.update(series_of(self.processes))
         now.t += 1
         self.datacollector.collect(self)
-
-    def _choices(self, users: NDArray[np.int32], slates: Slates) -> Shown:
-        items = slates.items
-        match = np.zeros(items.shape, np.float32)
-        feedback = blank(len(items), items.shape[1], self.segments)
-        shown = Shown(users, items, slates.scores, slates.propensities, match, feedback)
-        for cohort in self.cohorts:
-            part = shown.part(cohort.mine(users))
-            cohort.choose(
-                part.users,
-                part.items,
-                ordered=not self.platform.organic,
-                match=part.match,
-                feedback=part.feedback,
-            )
-        if self.persons is not None:
-            self.persons.choose(shown, ordered=not self.platform.organic)
-        return shown
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What one step showed and what was done with it: the raw material of the event log.
-
-    Attributes:
-        users: (n,) int32 active people, ascending.
-        items: (n, k) int32 shown, -1 for empty slots; scores, propensities: (n, k), or None.
-        match: (n, k) float32 how well each item met each person's taste.
-        feedback: (n, k) columns of what people did.
-    """
-
-    users: NDArray[np.int32]
-    items: NDArray[np.int32]
-    scores: NDArray[np.float32] | None
-    propensities: NDArray[np.float32] | None
-    match: NDArray[np.float32]
-    feedback: Feedback
-
-    @property
-    def position(self) -> NDArray[np.int64]:
-        """(n,) the first place from which something was taken, -1 for nothing."""
-        taken = self.feedback.taken
-        return np.asarray(np.where(taken.any(axis=1), taken.argmax(axis=1), -1))
-
-    def part(self, rows: slice) -> Shown:
-        """Views of some rows: what is written into them is written here."""
-
-        def cut(column: NDArray[T] | None) -> NDArray[T] | None:
-            return None if column is None else column[rows]
-
-        told = self.feedback
-        return Shown(
-            self.users[rows],
-            self.items[rows],
-            cut(self.scores),
-            cut(self.propensities),
-            self.match[rows],
-            Feedback(
-                told.taken[rows], cut(told.rejected), cut(told.rating), cut(told.dwell_seconds)
-            ),
-        )
-
-    def encounter(self, step: int) -> Encounter:
-        """The same as the laws of change see it."""
-        return Encounter(self.users, self.items, self.match, self.feedback, step)
 
 
 def _reported(world: World, name: str) -> float:

@@ -26,7 +26,18 @@ COMMANDS = (
     "study",
     "doctor",
 )
-HEAVY = ("torch", "mesa", "fairlearn", "matplotlib", "polars", "numpy", "pydantic", "rich", "scipy")
+HEAVY = (
+    "torch",
+    "mesa",
+    "numba",
+    "fairlearn",
+    "matplotlib",
+    "polars",
+    "numpy",
+    "pydantic",
+    "rich",
+    "scipy",
+)
 
 
 def cpu_seconds(*arguments: str) -> float:

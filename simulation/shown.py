@@ -1,0 +1,64 @@
+"""What one step showed and what was done with it: the raw material of the event log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .choice import Feedback
+from .drift import Encounter
+
+T = TypeVar("T", bound=np.generic)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one step showed and what was done with it: the raw material of the event log.
+
+    Attributes:
+        users: (n,) int32 active people, ascending.
+        items: (n, k) int32 shown, -1 for empty slots; scores, propensities: (n, k), or None.
+        match: (n, k) float32 how well each item met each person's taste.
+        feedback: (n, k) columns of what people did.
+        took: who took something and what, where everybody takes one thing at most and that is
+            known already; else None.
+    """
+
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+    scores: NDArray[np.float32] | None
+    propensities: NDArray[np.float32] | None
+    match: NDArray[np.float32]
+    feedback: Feedback
+    took: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None
+
+    @property
+    def position(self) -> NDArray[np.int64]:
+        """(n,) the first place from which something was taken, -1 for nothing."""
+        taken = self.feedback.taken
+        return np.asarray(np.where(taken.any(axis=1), taken.argmax(axis=1), -1))
+
+    def part(self, rows: slice) -> Shown:
+        """Views of some rows: what is written into them is written here."""
+
+        def cut(column: NDArray[T] | None) -> NDArray[T] | None:
+            return None if column is None else column[rows]
+
+        told = self.feedback
+        return Shown(
+            self.users[rows],
+            self.items[rows],
+            cut(self.scores),
+            cut(self.propensities),
+            self.match[rows],
+            Feedback(
+                told.taken[rows], cut(told.rejected), cut(told.rating), cut(told.dwell_seconds)
+            ),
+        )
+
+    def encounter(self, step: int) -> Encounter:
+        """The same as the laws of change see it."""
+        return Encounter(self.users, self.items, self.match, self.feedback, step)
