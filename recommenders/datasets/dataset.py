@@ -29,6 +29,26 @@ class UserTable:
 
 
 @dataclass(frozen=True)
+class Lists:
+    """What people were shown, one row a slot; rows of one list stand together.
+
+    Attributes:
+        user, item: (rows,) indices.
+        list_id: (rows,) number of the list, ascending; rows of one person and time are one list.
+        position: (rows,) place in the list, from 0 at the top.
+        chosen: (rows,) whether it was taken.
+        complete: whether what was not taken is there too; without it only what was chosen is.
+    """
+
+    user: NDArray[np.int32]
+    item: NDArray[np.int32]
+    list_id: NDArray[np.int64]
+    position: NDArray[np.int64]
+    chosen: NDArray[np.bool_]
+    complete: bool
+
+
+@dataclass(frozen=True)
 class Dataset:
     """What a loader returns.
 
@@ -40,6 +60,7 @@ class Dataset:
         dropped: (count, reason) of every kind of row left out.
         clock: "time" if steps of different people can be compared, "order" if they only order
             each person's own choices.
+        lists: the places that items were chosen from, where the log tells them.
     """
 
     name: str
@@ -50,3 +71,4 @@ class Dataset:
     sha256: str
     dropped: tuple[tuple[int, str], ...] = ()
     clock: Literal["time", "order"] = "time"
+    lists: Lists | None = None

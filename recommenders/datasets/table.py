@@ -20,13 +20,15 @@ from ..catalog import Catalog
 from ..errors import UserError, unknown_name
 from ..faults import plain
 from ..interactions import Interactions
-from .dataset import Dataset, UserTable
+from .dataset import Dataset, Lists, UserTable
 
 ROLES = {
     "user": "who (required)",
     "item": "met what (required)",
     "time": "when: a number that grows, or an ISO date; else the order of the rows",
     "value": "how strongly: a number",
+    "position": "place in the list the item was shown in, a whole number, smallest at the top",
+    "chosen": "1 if it was taken, 0 if it was only shown; rows of one user and time are a list",
     "title": "the item's title",
     "topics": "the item's topics, | between them",
     "provider": "who provides the item",
@@ -41,7 +43,9 @@ _LARGEST_TIME = 2.0**62
 def load_table(path: Path, *, columns: Mapping[str, str] | None = None) -> Dataset:
     """Read interactions from a file, one a row.
 
-    A role that the map does not name is taken from the column of the same name, if there is one.
+    A role that the map does not name is taken from the column of the same name, if there is one;
+    but "position" and "chosen" only if named. With "chosen", rows that were only shown tell which
+    lists people chose from and are no interactions.
     What a file says about an item may stand in any of its rows; the first counts. Rows without
     user, item, time or value are dropped and counted, and so are exact repetitions of a timed row.
 
@@ -57,12 +61,11 @@ def load_table(path: Path, *, columns: Mapping[str, str] | None = None) -> Datas
     roles = _roles(path, frame.columns, dict(columns or {}))
     frame = frame.select([pl.col(column).alias(role) for role, column in roles.items()])
     frame = frame.with_row_index("row", offset=1)
-    frame = frame.with_columns(
-        [_text(frame, role) for role in roles if role not in ("time", "value")]
-    )
-    for role in ("time", "value"):
+    frame = frame.with_columns([_text(frame, role) for role in roles if role not in _NUMBERS])
+    for role in _NUMBERS:
         if role in roles:
             frame = frame.with_columns(_numbers(frame, role, roles[role], path))
+    _check_lists(frame, roles, path)
     frame, dropped = _drop(frame, roles, path)
     user_ids, item_ids = _ids(frame["user"]), _ids(frame["item"])
     catalog = _catalog(frame, item_ids, roles, path)
@@ -71,9 +74,15 @@ def load_table(path: Path, *, columns: Mapping[str, str] | None = None) -> Datas
     if "time" in roles:
         step = np.floor(frame["time"].to_numpy()).astype(np.int64)
     order = np.argsort(step, kind="stable")
+    user, item = _codes(frame["user"], user_ids), _codes(frame["item"], item_ids)
+    lists = _lists(frame, user, item, roles) if "position" in roles else None
+    if "chosen" in roles:  # what was only shown is no interaction
+        order = order[(frame["chosen"].to_numpy() == 1)[order]]
+        if len(order) == 0:
+            raise UserError(f"{path}, column {roles['chosen']!r}: no row is chosen (1)")
     log = Interactions(
-        user=_codes(frame["user"], user_ids)[order],
-        item=_codes(frame["item"], item_ids)[order],
+        user=user[order],
+        item=item[order],
         step=step[order],
         n_users=len(user_ids),
         n_items=len(item_ids),
@@ -82,7 +91,68 @@ def load_table(path: Path, *, columns: Mapping[str, str] | None = None) -> Datas
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     clock: Literal["time", "order"] = "time" if "time" in roles else "order"
     source = f"the file {path.name}"
-    return Dataset(path.stem, catalog, log, users, source, digest, dropped, clock=clock)
+    return Dataset(
+        path.stem, catalog, log, users, source, digest, dropped, clock=clock, lists=lists
+    )
+
+
+_ONLY_IF_NAMED = ("position", "chosen")  # common names of columns that mean something else
+_NUMBERS = ("time", "value", "position", "chosen")
+
+
+def _check_lists(frame: pl.DataFrame, roles: dict[str, str], path: Path) -> None:
+    """Positions are whole numbers from 0 or 1; chosen is 0 or 1, and needs a position and a time.
+
+    Raises:
+        UserError: otherwise.
+    """
+    for role, sound, wanted in (
+        ("position", pl.col("position").floor() == pl.col("position"), "a whole number"),
+        ("position", pl.col("position").is_between(0, _LONGEST), f"from 0 to {_LONGEST}"),
+        ("chosen", pl.col("chosen").is_in([0.0, 1.0]), "0 or 1"),
+    ):
+        if role in roles:
+            bad = frame.filter(~sound)
+            if len(bad):
+                raise UserError(
+                    f"{path}, row {bad['row'][0]}, column {roles[role]!r}: {role} must be "
+                    f"{wanted}, got {bad[role][0]:g}; {len(bad)} of {len(frame)} rows have "
+                    "such a value"
+                )
+    if "chosen" in roles and not {"position", "time"} <= set(roles):
+        missing = "position" if "position" not in roles else "time"
+        raise UserError(
+            f"{path}: a column for 'chosen' needs one for {missing!r}, else nobody knows which "
+            "rows were one list"
+        )
+
+
+_LONGEST = 10_000
+
+
+def _lists(
+    frame: pl.DataFrame, user: NDArray[np.int32], item: NDArray[np.int32], roles: dict[str, str]
+) -> Lists:
+    """Slots, list by list; positions from 0."""
+    n = len(frame)
+    position = frame["position"].to_numpy().astype(np.int64)
+    position -= position.min()  # 0 or 1 at the top, as the log has it
+    complete = "chosen" in roles
+    if not complete:
+        every = np.arange(n, dtype=np.int64)
+        return Lists(user, item, every, position, np.ones(n, np.bool_), False)
+    time = frame["time"].to_numpy()
+    order = np.lexsort((position, user, time))
+    new = np.ones(n, np.bool_)
+    new[1:] = (np.diff(time[order]) != 0) | (np.diff(user[order]) != 0)
+    return Lists(
+        user[order],
+        item[order],
+        np.cumsum(new) - 1,
+        position[order],
+        (frame["chosen"].to_numpy() == 1)[order],
+        True,
+    )
 
 
 # -- reading -----------------------------------------------------------------------------------
@@ -137,7 +207,11 @@ def _roles(path: Path, present: list[str], given: dict[str, str]) -> dict[str, s
             raise UserError(f"{wrong} A column map reads role=column.")
         if column not in present:
             raise _no_column(path, role, column, present)
-    roles = {column: column for column in present if column in ROLES or column[:5] == "user."}
+    roles = {
+        column: column
+        for column in present
+        if (column in ROLES and column not in _ONLY_IF_NAMED) or column[:5] == "user."
+    }
     roles |= given
     for role in ("user", "item"):
         if role not in roles:
@@ -216,13 +290,13 @@ def _drop(
 ) -> tuple[pl.DataFrame, tuple[tuple[int, str], ...]]:
     """Usable rows, and how many were left out for what reason."""
     dropped: list[tuple[int, str]] = []
-    for role in ("user", "item", "time", "value"):
+    for role in ("user", "item", *_NUMBERS):
         if role in roles:
             kept = frame.filter(pl.col(role).is_not_null())
             dropped.append((len(frame) - len(kept), f"no {role} (column {roles[role]!r})"))
             frame = kept
     if "time" in roles:
-        same = [role for role in ("user", "item", "time", "value") if role in roles]
+        same = [role for role in ("user", "item", *_NUMBERS) if role in roles]
         kept = frame.unique(subset=same, keep="first", maintain_order=True)
         dropped.append((len(frame) - len(kept), "exact repetition of an earlier row"))
         frame = kept
