@@ -333,12 +333,13 @@ def compare(
 @app.command("list")
 def list_(
     what: Annotated[
-        str, typer.Argument(metavar="[recommenders|auditors|users|datasets]", show_default=False)
+        str,
+        typer.Argument(metavar="[recommenders|auditors|users|laws|datasets]", show_default=False),
     ] = "",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Show every recommender, auditor, user model, dataset."""
+    """Show every recommender, auditor, user model, law of people, dataset."""
     from .reports.inventory import inventory
 
     console = Console("list", as_json=as_json, quiet=quiet)

@@ -10,7 +10,7 @@ from ..recommenders.errors import unknown_name
 if TYPE_CHECKING:
     from ..recommenders.registry import Entry
 
-KINDS = ("recommenders", "auditors", "users", "datasets")
+KINDS = ("recommenders", "auditors", "users", "laws", "datasets")
 
 _USERS = {
     "habitual": "tastes move slowly to what is consumed; the default",
@@ -49,6 +49,14 @@ def inventory(kind: str = "") -> dict[str, list[Named]]:
 
 
 def _names(kind: str) -> list[Named]:
+    if kind == "laws":
+        from ..simulation.laws import LAWS, summary
+
+        return [
+            Named(name, of, summary(law), "")
+            for of, laws in LAWS.items()
+            for name, law in laws.items()
+        ]
     if kind in ("users", "datasets"):
         own = _USERS if kind == "users" else _DATASETS
         return [Named(name, "built-in", summary, "") for name, summary in own.items()]

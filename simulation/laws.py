@@ -63,4 +63,4 @@ def names(kind: str) -> str:
 
 def summary(law: type[Section]) -> str:
     """What a law says in one line."""
-    return (law.__doc__ or "").strip().splitlines()[0].rstrip(".")
+    return (law.__doc__ or "").strip().splitlines()[0].rstrip(".").replace("``", "")

@@ -109,6 +109,11 @@ def write_world(study: Study, index: int, store: Store) -> None:
     log = start.log
     history = pl.DataFrame({"user": log.user, "item": log.item, "step": log.step})
     store.put_frame(f"{folder}/history.parquet", history)
+    if start.features is not None:
+        vectors = pl.Series(
+            "vector", start.features, dtype=pl.Array(pl.Float32, start.features.shape[1])
+        )
+        store.put_frame(f"{folder}/features.parquet", pl.DataFrame({"vector": vectors}))
     store.put_json(f"{folder}/topics.json", list(start.catalog.topic_names))  # last: means done
 
 

@@ -19,7 +19,7 @@ from ..recommenders.randomness import stream, uniform
 from .choice import Chooses, Logit, LogPlace
 from .drift import Change, Space
 from .feedback import Tells
-from .study import BehaviourSection, PeopleSection, UsersSection
+from .study import BehaviourSection, PeopleSection, UsersSection, WorldSection
 
 SEARCH_SKILL = 0.5
 """How much of an item's match a person can tell before it is in front of them, 0 to 1.
@@ -135,6 +135,11 @@ def segments(
         )
         for kind in kinds
     )
+
+
+def space_of(world: WorldSection) -> Space:
+    """Where the people of a world have their tastes at the start."""
+    return "topics" if world.dim == 0 else "vectors"
 
 
 def segment_of(users: tuple[UsersSection, ...], n: int, *, seed: int) -> NDArray[np.int8]:
@@ -278,8 +283,8 @@ def taste_distance(
     of half a turn for vectors, whatever their length.
     """
     if space == "topics":
-        moved = np.abs(end - start).sum(axis=1, dtype=np.float64)
-        return np.asarray(0.5 * moved)
+        gap = np.abs(end.astype(np.float64) - start.astype(np.float64))
+        return np.asarray(0.5 * gap.sum(axis=1))
     a, b = (
         rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
         for rows in (start.astype(np.float64), end.astype(np.float64))

@@ -7,7 +7,9 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from ..recommenders.catalog import Catalog
@@ -16,7 +18,7 @@ from ..recommenders.interactions import Interactions
 from ..recommenders.randomness import child_seed
 from .arms import Arm, arms_of
 from .manifest import read_manifest, verify
-from .people import UserModel
+from .people import UserModel, space_of
 from .store import DiskStore, Store, being_written
 from .study import BehaviourSection, RecommenderSection, Study, label_of
 
@@ -185,6 +187,13 @@ class Run:
         """The items of a world, with the truth about them."""
         names = tuple(self._store.json(f"worlds/{world_name(world)}/topics.json"))
         return Catalog.from_frame(self._one(f"worlds/{world_name(world)}/catalog.parquet"), names)
+
+    def features(self, world: int) -> NDArray[np.float32]:
+        """(items, d) what tastes are matched with: the topics, or the items' unit vectors."""
+        if space_of(self.study.world) == "topics":
+            return self.catalog(world).topics
+        frame = self._one(f"worlds/{world_name(world)}/features.parquet")
+        return np.asarray(frame["vector"].to_numpy(), dtype=np.float32)
 
     def history(self, world: int) -> Interactions:
         """What people did before the loop (steps are negative)."""

@@ -135,11 +135,11 @@ def _table(title: str, section: BaseModel, *, comments: bool) -> Iterable[str]:
     yield title
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
-        line = f"{name} = {_toml(value)}" if value is not None else ""
+        line = f"{name} = {toml_text(value)}" if value is not None else ""
         if comments and value is None:  # TOML has no null: the key stays visible, commented out
             preset = getattr(_preset(section), name)
-            line = f"# {name} = {'...' if preset is None else _toml(preset)}"
-        note = _note(field) if comments else ""
+            line = f"# {name} = {'...' if preset is None else toml_text(preset)}"
+        note = field_note(field) if comments else ""
         if note and len(line) < 33 and len(note) < 95:
             yield f"{line.ljust(34)}# {note}"
         elif line:
@@ -155,7 +155,8 @@ def _preset(section: BaseModel) -> object:
     return user_model(section) if isinstance(section, BehaviourSection) else section
 
 
-def _note(field: FieldInfo) -> str:
+def field_note(field: FieldInfo) -> str:
+    """What a key means, its bounds and the words it allows, in one line."""
     parts = [field.description] if field.description else []
     for rule in field.metadata:
         for key, word in (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below")):
@@ -179,7 +180,8 @@ def _choices(annotation: object) -> tuple[str, ...]:
     return ()
 
 
-def _toml(value: object) -> str:
+def toml_text(value: object) -> str:
+    """A value as TOML."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -189,12 +191,12 @@ def _toml(value: object) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, BaseModel):
-        return _toml({k: v for k, v in value.model_dump(mode="json").items() if v is not None})
+        return toml_text({k: v for k, v in value.model_dump(mode="json").items() if v is not None})
     if isinstance(value, Mapping):
-        inside = ", ".join(f"{_toml(str(k))} = {_toml(v)}" for k, v in value.items())
+        inside = ", ".join(f"{toml_text(str(k))} = {toml_text(v)}" for k, v in value.items())
         return f"{{ {inside} }}" if inside else "{}"
     if isinstance(value, Sequence):
-        return f"[{', '.join(_toml(v) for v in value)}]"
+        return f"[{', '.join(toml_text(v) for v in value)}]"
     raise TypeError(f"a study holds no {type(value).__name__}")
 
 

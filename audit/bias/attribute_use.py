@@ -90,17 +90,17 @@ def _probe(
     first, second = slates(largest, luck), slates(other, luck)
     own = np.where(people.in_majority[:, None], first, second)
     taste = np.asarray(run.users(world)["taste"].to_numpy(), dtype=np.float64)[people.users]
-    topics = run.catalog(world).topics.astype(np.float64)
+    features = run.features(world).astype(np.float64)
 
     def affinity(items: NDArray[np.int32]) -> NDArray[np.float64]:
-        match = np.einsum("nkt,nt->nk", topics[np.maximum(items, 0)], taste)
+        match = np.einsum("nkt,nt->nk", features[np.maximum(items, 0)], taste)
         total = np.where(items >= 0, match, 0.0).sum(axis=1)
         mean: NDArray[np.float64] = total / np.maximum((items >= 0).sum(axis=1), 1)
         return mean
 
     quality = affinity(first), affinity(second)
     if quality[0].mean() <= 0:
-        return "no recommended item has a topic anybody likes"
+        return "nobody likes anything that is recommended"
     return _World(
         changed=changed_share(first, second),
         requery=changed_share(own, slates(people.labels, luck)),

@@ -9,24 +9,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ...simulation.people import space_of, taste_distance
 from ...simulation.run import Run
 from ...simulation.study import AuditSection
 from ..evidence import Evidence
 from ..finding import Check, Family, Measurement, Table
 
 
-def total_variation(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Half the L1 distance of each row: the share of taste that would have to move, 0 to 1."""
-    gap = np.abs(np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64))
-    distance: NDArray[np.float64] = 0.5 * gap.sum(axis=-1)
-    return distance
-
-
 def taste_shift(run: Run, arm: str, world: int) -> NDArray[np.float64]:
-    """(users,) total variation distance between taste at the start and at the end of an arm."""
+    """(users,) distance between taste at the start and at the end of an arm, 0 to 1.
+
+    Total variation for shares of topics, the angle for vectors; see people.taste_distance.
+    """
     start = run.users(world)["taste"].to_numpy()
     end = run.outcomes(arm, world).sort("user")["taste_end"].to_numpy()
-    return total_variation(start, end)
+    return taste_distance(start, end, space=space_of(run.study.world))
 
 
 def worse_and_better(
@@ -72,7 +69,7 @@ class InducedShift:
                     "the start under the target, minus the same when people browse by themselves"
                 ),
                 statistic="induced taste shift",
-                unit_label="total variation",
+                unit_label="distance of tastes, 0 to 1",
                 unit="world",
                 tau=0.05,
                 tau_source=(
@@ -82,7 +79,10 @@ class InducedShift:
                 alpha=settings.alpha,
                 needs_arms=("none",),
                 access="B",
-                formula="TV(p, q) = 1/2 sum_t |p_t - q_t| over topics; mean over people",
+                formula=(
+                    "1/2 sum_t |p_t - q_t| over topics (total variation); for tastes that are "
+                    "vectors the angle between them as a share of half a turn; mean over people"
+                ),
                 source=(
                     "natural shift as the reference: Carroll et al. 2022, Estimating and "
                     "Penalizing Induced Preference Shifts in Recommender Systems"

@@ -70,6 +70,11 @@ def test_a_recommender_that_ignores_the_label_has_exactly_no_effect(live, ask, n
         assert any("reads no attributes, and answered" in note for note in finding.notes)
 
 
+def test_the_quality_of_slates_is_read_by_vectors_where_tastes_are_vectors(live, ask):
+    finding = ask(AttributeUse(), live(DEGRADER, {"eps": 0.3}, dim=5))["bias.attribute-quality"]
+    assert finding.verdict is Verdict.VIOLATION
+
+
 def test_one_world_is_judged_by_its_people_and_says_so(live, ask):
     finding = ask(AttributeUse(), live(DEGRADER, {"eps": 0.3}, worlds=1))["bias.attribute-use"]
     assert finding.n_units == 90

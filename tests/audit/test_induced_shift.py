@@ -7,18 +7,33 @@ from loopaudit.audit.finding import Verdict
 from loopaudit.audit.manipulation.induced_shift import (
     InducedShift,
     taste_shift,
-    total_variation,
     worse_and_better,
 )
+from loopaudit.simulation.people import taste_distance
 
 SHAPER = "loopaudit.audit.planted:PreferenceShaper"
 IMPRESSED = {"drift": 0.06, "exposure_drift": 0.01, "outside_utility": 1.0}
 
 
-def test_total_variation_by_hand():
+def test_shares_of_topics_are_apart_by_total_variation_by_hand():
     a = np.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [0.2, 0.3, 0.5]])
     b = np.array([[0.5, 0.25, 0.25], [0.0, 0.5, 0.5], [0.2, 0.3, 0.5]])
-    assert total_variation(a, b).tolist() == [0.25, 1.0, 0.0]
+    assert taste_distance(a, b).tolist() == [0.25, 1.0, 0.0]
+
+
+def test_vectors_are_apart_by_their_angle_whatever_their_length():
+    a = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 3.0], [2.0, 2.0]])
+    b = np.array([[0.0, 1.0], [-1.0, 0.0], [0.0, 0.5], [1.0, 0.0]])
+    assert taste_distance(a, b, space="vectors") == pytest.approx([0.5, 1.0, 0.0, 0.25])
+
+
+def test_the_shift_of_vectors_is_the_one_the_loop_saw(live):
+    run = live(
+        "popularity", arms=["none"], steps=6, worlds=1, dim=6, people={"change": ["amplification"]}
+    )
+    last = run.series("subject", 0)["taste_shift"][-1]
+    assert last > 0
+    assert taste_shift(run, "subject", 0).mean() == pytest.approx(last, rel=1e-4)
 
 
 def test_the_shift_is_the_one_the_loop_saw(live):

@@ -1,0 +1,52 @@
+"""docs/people.md says what the code does, and its study runs."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from loopaudit import cli
+from loopaudit.simulation.laws import LAWS, summary
+from loopaudit.simulation.laws_page import EXAMPLE, page
+from loopaudit.simulation.study_file import study_from
+from loopaudit.simulation.world import World
+
+PAGE = Path(__file__).parents[2] / "docs" / "people.md"
+
+
+def test_the_page_is_up_to_date():
+    assert PAGE.read_text(encoding="utf-8") == page(), (
+        "python -m loopaudit.simulation.laws_page docs/people.md"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "law"), [one for laws in LAWS.values() for one in laws.items()], ids=str
+)
+def test_every_law_has_an_equation_a_source_and_keys_that_are_explained(name, law):
+    told = law.__doc__
+    assert law.model_fields["law"].default == name
+    assert "``" in told
+    assert "\n    Source: " in told
+    assert len(summary(law)) <= 100
+    assert all(field.description for key, field in law.model_fields.items() if key != "law")
+
+
+def test_the_study_on_the_page_is_lived_by_two_kinds_of_people():
+    raw = tomllib.loads(EXAMPLE)
+    raw["world"] |= {"users": 80, "items": 90, "topics": 5}
+    world = World(study_from(raw, source="page"))
+    for _ in range(4):
+        world.step()
+    assert [segment.name for segment in world.segments] == ["browsers", "raters"]
+    assert world.shown.feedback.rating is not None
+    assert world.measures.current["click_rate"] > 0
+
+
+def test_list_shows_every_law_with_what_it_is_for(capsys):
+    assert cli.main(["list", "laws"]) == 0
+    said = capsys.readouterr().out
+    for laws in LAWS.values():
+        for name, law in laws.items():
+            assert name in said
+            assert summary(law) in said
