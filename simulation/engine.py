@@ -145,7 +145,7 @@ class Compiled:
             np.empty((n, k), np.bool_),
             np.empty(n, np.int32),
             np.empty(n, np.int32),
-            np.zeros(6),
+            np.empty(6),
         )
         people = kernel.People(
             now.segment,
@@ -166,8 +166,13 @@ class Compiled:
         laws = kernel.Laws(
             self._constants, place, float(now.taste_scale), now.space == "vectors", luck
         )
-        took = kernel.live(people, catalog, laws, 0, len(now.taste), users, items, done, 0)
-        measures.of_step(n, took, done.totals)
+        took = 0
+        for block, (first, last) in enumerate(measures.blocks):
+            before = took
+            done.totals[:] = 0.0
+            took = kernel.live(people, catalog, laws, first, last, users, items, done, took)
+            here = int(np.diff(np.searchsorted(users, [first, last]))[0])
+            measures.of_step(block, here, took - before, done.totals)
         return Shown(
             users,
             items,

@@ -231,17 +231,6 @@ def distances(
         out[u] = _distance(start, end, u, vectors)
 
 
-@_compiled
-def mean_known(values: NDArray[np.float32]) -> float:
-    """Mean of the values that are not NaN; NaN where all are."""
-    total, n = 0.0, 0
-    for value in values:
-        if value == value:
-            total += value
-            n += 1
-    return total / n if n else np.nan
-
-
 @_inlined
 def _move(
     taste: NDArray[np.float32],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from math import fsum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,9 +32,55 @@ SERIES = {
 _RECENT = 0.9  # weight that recent consumption keeps per step: half-life 6.6 steps
 
 
-def _mean(values: NDArray[np.floating]) -> float:
+BLOCK = 65_536
+"""People whose numbers are added up at once: a world in shards adds up the same numbers."""
+
+MEANS = (
+    "slate_entropy",
+    "click_rate",
+    "slate_utility",
+    "click_utility",
+    "popularity",
+    "click_entropy",
+    "taste_shift",
+    "taste_entropy",
+)
+"""Measures that are means, in the order of :attr:`Measures.sums`."""
+
+
+def blocks_of(first: int, last: int) -> list[tuple[int, int]]:
+    """(begin, end) of the blocks of people ``first .. last - 1``; ``first`` begins a block."""
+    edges = [*range(first, last, BLOCK), last]
+    return [(a, b) for a, b in pairwise(edges) if b > a]
+
+
+def means(sums: NDArray[np.float64]) -> dict[str, float]:
+    """The means of a step from the sums of its blocks, the same however blocks were shared out.
+
+    Args:
+        sums: (blocks, len(MEANS), 2) sum and number of values; sums are added exactly and rounded
+            once (math.fsum), so that their order does not matter.
+    """
+    found = {}
+    for place, name in enumerate(MEANS):
+        n = float(sums[:, place, 1].sum())
+        found[name] = fsum(sums[:, place, 0]) / n if n else float("nan")
+    return found
+
+
+def inequality(exposure: NDArray[np.int64]) -> dict[str, float]:
+    """The measures of how exposure is spread over the catalog, from (items,) counts."""
+    unequal = gini(exposure, universe="catalog")
+    return {
+        "exposure_gini": float("nan") if unequal is None else unequal,
+        "coverage": coverage(exposure) or 0.0,
+    }
+
+
+def _sum(values: NDArray[np.floating]) -> tuple[float, int]:
+    """Sum and number of the values that are numbers."""
     known = values[np.isfinite(values)]
-    return float(known.mean(dtype=np.float64)) if len(known) else float("nan")
+    return float(known.sum(dtype=np.float64)), len(known)
 
 
 class Kept(NamedTuple):
@@ -44,10 +92,22 @@ class Kept(NamedTuple):
 
 
 class Measures:
-    """Running tallies of one world under one arm."""
+    """Running tallies of one world under one arm, or of a shard of its people.
 
-    def __init__(self, columns: Columns) -> None:
+    Args:
+        columns: the world's.
+        rows: (first, last) of the people counted here; all when None.
+
+    Attributes:
+        current: the measures of the last step.
+        sums: (blocks, len(MEANS), 2) what its means were made of, see :func:`means`.
+        exposure: (items,) showings so far.
+    """
+
+    def __init__(self, columns: Columns, rows: tuple[int, int] | None = None) -> None:
         self.columns = columns
+        self.blocks = blocks_of(*(rows or (0, len(columns.taste))))
+        self.sums = np.zeros((len(self.blocks), len(MEANS), 2))
         n_users, n_items = len(columns.taste), len(columns.catalog)
         self.current: dict[str, float] = dict.fromkeys(SERIES, float("nan"))
         self.exposure = np.zeros(n_items, np.int64)
@@ -72,29 +132,25 @@ class Measures:
             self._kept = Kept(*(np.zeros(len(self.clicks), np.float32) for _ in Kept._fields))
         return self._kept
 
-    def of_step(self, n_active: int, n_took: int, totals: NDArray[np.float64]) -> None:
-        """The measures of :meth:`before_change`, from sums over all slates.
+    def of_step(self, block: int, n_active: int, n_took: int, totals: NDArray[np.float64]) -> None:
+        """The sums of :meth:`before_change` of one block, from sums over its slates.
 
         Args:
-            n_active: people; n_took: those who took something.
+            block: its number; n_active: its active people; n_took: those who took something.
             totals: sums in the order of kernel.ENTROPY and the names after it.
         """
-        entropy, entropy_rows, match, slots, click_match, percentile = totals.tolist()
-
-        def over(total: float, n: float) -> float:
-            return total / n if n else float("nan")
-
-        self.current.update(
-            slate_entropy=over(entropy, entropy_rows),
-            click_rate=over(n_took, n_active),
-            slate_utility=over(match, slots),
-            click_utility=over(click_match, n_took),
-            popularity=over(percentile, slots),
+        entropy, entropy_rows, match, slots, click_match, percentile = totals
+        self.sums[block, :5] = (
+            (entropy, entropy_rows),
+            (n_took, n_active),
+            (match, slots),
+            (click_match, n_took),
+            (percentile, slots),
         )
 
     def before_change(self, met: Encounter) -> None:
         """Tally slates and choices against the tastes that made them."""
-        columns, now = self.columns, self.current
+        columns = self.columns
         users, items, match = met.users, met.items, met.match
         taken = met.feedback.taken
         shown = items >= 0
@@ -110,23 +166,38 @@ class Measures:
         self.click_match_initial[users] += initial
         self.recent *= np.float32(_RECENT)
         self.recent[users] += consumed(topics, met)
-        now["slate_entropy"] = _mean(entropy_bits(slate_mass))
-        now["click_rate"] = float(taken.any(axis=1).mean()) if len(taken) else float("nan")
-        now["slate_utility"] = _mean(match[shown])
-        now["click_utility"] = _mean(match[taken])
-        now["popularity"] = _mean(self.percentile[items[shown]])
+        entropy = entropy_bits(slate_mass)
+        some: NDArray[np.bool_] = np.asarray(taken.any(axis=1))
+        percentile = self.percentile[items]
+        for block, (first, last) in enumerate(self.blocks):
+            part = slice(*np.searchsorted(users, [first, last]))
+            real, took_now = shown[part], taken[part]
+            self.sums[block, :5] = (
+                _sum(entropy[part]),
+                (some[part].sum(), len(some[part])),
+                _sum(match[part][real]),
+                _sum(match[part][took_now]),
+                _sum(percentile[part][real]),
+            )
 
     def after_change(self, *, retrained: bool) -> None:
         """Measures of the state after people changed and the platform learnt."""
-        columns, now, kept = self.columns, self.current, self._kept
-        now["click_entropy"] = _mean(entropy_bits(self.recent) if kept is None else kept[0])
-        now["taste_shift"] = _mean(self.taste_shift() if kept is None else kept[1])
+        columns, kept = self.columns, self._kept
+        taste_entropy = None
         if columns.space == "topics":
-            now["taste_entropy"] = _mean(entropy_bits(columns.taste) if kept is None else kept[2])
-        unequal = gini(self.exposure, universe="catalog")
-        now["exposure_gini"] = float("nan") if unequal is None else unequal
-        now["coverage"] = coverage(self.exposure) or 0.0
-        now["retrained"] = float(retrained)
+            taste_entropy = entropy_bits(columns.taste) if kept is None else kept.taste_entropy
+        everybody = (
+            entropy_bits(self.recent) if kept is None else kept.click_entropy,
+            self.taste_shift() if kept is None else kept.taste_shift,
+            taste_entropy,
+        )
+        for block, (first, last) in enumerate(self.blocks):
+            for place, values in enumerate(everybody, 5):
+                if values is not None:
+                    self.sums[block, place] = _sum(values[first:last])
+        self.current.update(means(self.sums))
+        self.current.update(inequality(self.exposure))
+        self.current["retrained"] = float(retrained)
 
     def taste_shift(self) -> NDArray[np.float64]:
         """(users,) distance between taste now and at the start; see people.taste_distance."""
