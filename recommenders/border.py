@@ -8,7 +8,7 @@ pads, and contains faults.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
@@ -58,6 +58,37 @@ class Capabilities:
     metered: bool = False
 
 
+class LateColumns(Mapping[str, NDArray[np.generic]]):
+    """Columns of some people, cut out of everybody's when they are looked at.
+
+    Args:
+        whole: columns of everybody; rows: whose values these are.
+    """
+
+    def __init__(self, whole: Mapping[str, NDArray[np.generic]], rows: NDArray[np.integer]) -> None:
+        self._whole, self._rows = whole, rows
+        self._cut: dict[str, NDArray[np.generic]] = {}
+
+    def __getitem__(self, name: str) -> NDArray[np.generic]:
+        if name not in self._cut:
+            self._cut[name] = self._whole[name][self._rows]
+        return self._cut[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._whole)
+
+    def __len__(self) -> int:
+        return len(self._whole)
+
+    def take(self, rows: NDArray[np.integer]) -> LateColumns:
+        """The chosen rows of these."""
+        return LateColumns(self._whole, self._rows[rows])
+
+    def anew(self) -> LateColumns:
+        """The same, sharing nothing that was already cut out."""
+        return LateColumns(self._whole, self._rows)
+
+
 @dataclass(frozen=True)
 class Requests:
     """One batch: who asks, what they did before, how many items they want.
@@ -83,14 +114,16 @@ class Requests:
 
     def take(self, rows: NDArray[np.integer]) -> Requests:
         """The chosen rows as a batch of their own."""
-        rows = np.asarray(rows, dtype=np.int64)
+        rows, known = np.asarray(rows, dtype=np.int64), self.attributes
         return Requests(
             self.users[rows],
             self.history.take(rows),
             self.k,
             self.seed,
             self.step,
-            {name: column[rows] for name, column in self.attributes.items()},
+            known.take(rows)
+            if isinstance(known, LateColumns)
+            else {name: column[rows] for name, column in known.items()},
         )
 
     def uniform(self, purpose: str, columns: int | NDArray[np.integer]) -> NDArray[np.float64]:

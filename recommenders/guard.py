@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .answer import Answer, repeated
-from .border import NOTHING, Capabilities, Progress, Requests, Slates, State
+from .border import NOTHING, Capabilities, LateColumns, Progress, Requests, Slates, State
 from .catalog import Catalog
 from .containment import TimeUp, call_within
 from .faults import KINDS, Faults, Limits, described, plain
-from .interactions import Interactions, Ragged
-from .ranking import blocks, top_k
+from .interactions import Interactions, LateRagged
+from .ranking import best, blocks
 
 __all__ = ["KINDS", "Faults", "Guard", "Limits"]
 
@@ -153,20 +153,20 @@ class Guard:
         return answer.slates()
 
     def _by_score(self, part: Requests, rows: NDArray[np.int64], answer: Answer) -> None:
-        matrix = self._score_matrix(part, rows, answer)
-        if matrix is None:
+        raw = self._scores_of(part, rows, answer)
+        if raw is None:
             return
-        if self.filter_history:
-            matrix[part.history.row_index, part.history.values] = -np.inf
-        items = top_k(matrix, part.k)  # (rows, k)
-        found = np.take_along_axis(matrix, np.maximum(items, 0).astype(np.int64), axis=1)
-        answer.items[rows] = items
-        answer.put("scores", rows, np.where(items >= 0, found, np.nan))
+        found = best(raw, part.k, without=part.history if self.filter_history else None)
+        if found.odd.any():
+            self._note("not_finite", rows[found.odd], answer, "scores are NaN or infinite")
+        found.scores[found.items < 0] = np.nan
+        answer.items[rows] = found.items
+        answer.put("scores", rows, found.scores)
 
-    def _score_matrix(
+    def _scores_of(
         self, part: Requests, rows: NDArray[np.int64], answer: Answer
     ) -> NDArray[np.float32] | None:
-        """(rows, items) float32 of our own, without NaN or +inf; None if the call failed."""
+        """(rows, items) float32, maybe the recommender's own array; None if the call failed."""
         score = self._attribute("score")
         value = self._answer_of(lambda: score(_own_requests(part)), rows, answer)
         if value is _FAILED:
@@ -178,7 +178,16 @@ class Guard:
             self._fail("wrong_shape", rows, answer, f"{said}, expected float32 {expected}")
             return None
         with np.errstate(over="ignore", invalid="ignore"):
-            matrix = np.array(raw, dtype=np.float32)  # a copy: the history is masked in it
+            return np.asarray(raw, dtype=np.float32)
+
+    def _score_matrix(
+        self, part: Requests, rows: NDArray[np.int64], answer: Answer
+    ) -> NDArray[np.float32] | None:
+        """(rows, items) float32 of our own, without NaN or +inf; None if the call failed."""
+        raw = self._scores_of(part, rows, answer)
+        if raw is None:
+            return None
+        matrix = raw.copy()
         worst = ~(matrix.max(axis=1, initial=-np.inf) < np.inf)  # NaN and +inf reach the maximum
         if worst.any():
             matrix[~(matrix < np.inf)] = -np.inf
@@ -415,7 +424,12 @@ def _own(data: D) -> D:
 
 
 def _own_requests(requests: Requests) -> Requests:
-    copied: Requests = _own(requests)
-    history: Ragged = _own(requests.history)
-    attributes = {name: column.copy() for name, column in requests.attributes.items()}
-    return replace(copied, history=history, attributes=attributes)
+    """What late parts hold is put together anew, if they are looked at."""
+    given, known = requests.history, requests.attributes
+    history = given.anew() if isinstance(given, LateRagged) else _own(given)
+    attributes = (
+        known.anew()
+        if isinstance(known, LateColumns)
+        else {name: column.copy() for name, column in known.items()}
+    )
+    return replace(requests, users=requests.users.copy(), history=history, attributes=attributes)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
@@ -96,6 +97,54 @@ class Ragged:
         asked = rows * n_items + items
         spot = np.minimum(np.searchsorted(have, asked), len(have) - 1)
         return np.asarray((have[spot] == asked) & (items >= 0))
+
+
+Gather = Callable[[NDArray[np.integer], NDArray[np.int64]], NDArray[np.int32]]
+"""Called as ``gather(who, lengths)``: the first so many values of each, one after the other."""
+
+
+class LateRagged(Ragged):
+    """Rows whose values are put together when they are first looked at, if ever.
+
+    Args:
+        gather: where the values come from; what it gave once for some lengths it always gives.
+        who: (rows,) whose values; lengths: (rows,) how many.
+    """
+
+    def __init__(
+        self, gather: Gather, who: NDArray[np.integer], lengths: NDArray[np.int64]
+    ) -> None:
+        parts = {"_gather": gather, "_who": who, "_lengths": lengths}
+        for name, value in parts.items():
+            object.__setattr__(self, name, value)
+
+    _gather: Gather
+    _who: NDArray[np.integer]
+    _lengths: NDArray[np.int64]
+
+    @cached_property
+    def values(self) -> NDArray[np.int32]:
+        return self._gather(self._who, self._lengths)
+
+    @cached_property
+    def offsets(self) -> NDArray[np.int64]:
+        return np.concatenate([[0], self._lengths.cumsum()]).astype(np.int64)
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """(rows,) number of values in each row."""
+        return self._lengths
+
+    def take(self, rows: NDArray[np.integer]) -> Ragged:
+        """The chosen rows, in the order given; rows may repeat."""
+        return LateRagged(self._gather, self._who[rows], self._lengths[rows])
+
+    def anew(self) -> LateRagged:
+        """The same rows, sharing nothing that was already put together."""
+        return LateRagged(self._gather, self._who, self._lengths)
 
 
 @dataclass(frozen=True)

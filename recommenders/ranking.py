@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .border import NOTHING, Requests, Slates
+from .interactions import Ragged
 
 _CELLS_PER_BLOCK = 4_000_000
 """Score cells handled at once: 16 MB of float32, whatever the number of users."""
@@ -19,15 +21,77 @@ def blocks(n_rows: int, n_columns: int) -> list[NDArray[np.int64]]:
     return [np.arange(at, min(at + size, n_rows)) for at in range(0, n_rows, size)]
 
 
+_WORTH_COMPILING = 200_000
+"""Score cells from which on the compiled top-k (topk.py), which gives the same lists, is loaded."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best of some rows of scores.
+
+    Attributes:
+        items: (n, k) int32, best first, -1 for nothing.
+        scores: (n, k) float32, -inf for nothing.
+        odd: (n,) whether the row holds NaN or +inf.
+    """
+
+    items: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    odd: NDArray[np.bool_]
+
+
+def best(
+    scores: NDArray[np.float32], k: int, *, without: Ragged | None = None, finite: bool = True
+) -> Best:
+    """The best items of each row; equal scores go by item index. The scores stay as they are.
+
+    Args:
+        scores: (n, items) float32; -inf and NaN mean "never".
+        k: list length.
+        without: n rows of items to leave out; None for none.
+        finite: whether +inf means "never" too.
+    """
+    n, n_items = scores.shape
+    if scores.size >= _WORTH_COMPILING and k > 0:
+        from .topk import best_of_rows
+
+        found = Best(
+            np.empty((n, k), np.int32), np.empty((n, k), np.float32), np.empty(n, np.bool_)
+        )
+        left_out = Ragged(np.empty(0, np.int32), np.empty(0, np.int64))
+        rows = np.ascontiguousarray(scores, np.float32)
+        out = left_out if without is None else without
+        best_of_rows(rows, k, out.values, out.offsets, found.items, found.scores, found.odd, finite)
+        return found
+    values = np.array(scores, np.float32)  # a copy: it is masked
+    odd = ~(values.max(axis=1, initial=-np.inf) < np.inf)  # NaN and +inf reach the maximum
+    if odd.any() and finite:
+        values[~(values < np.inf)] = -np.inf
+    if without is not None:
+        inside = (without.values >= 0) & (without.values < n_items)
+        values[without.row_index[inside], without.values[inside]] = -np.inf
+    items = _partitioned(values, k)
+    held = np.take_along_axis(values, np.maximum(items, 0).astype(np.int64), axis=1)
+    return Best(items, np.where(items >= 0, held, np.float32(-np.inf)), odd)
+
+
 def top_k(scores: NDArray[np.float32], k: int) -> NDArray[np.int32]:
     """(n, k) the best items of each row, best first; equal scores go by item index.
-
-    A partition finds each row's k-th best score without sorting the row; only rows where more
-    items share that score than there are places need a second look.
 
     Args:
         scores: (n, items) float32; -inf and NaN mean "never".
         k: list length; slots beyond what can be recommended hold -1.
+    """
+    if scores.size >= _WORTH_COMPILING:
+        return best(scores, k, finite=False).items
+    return _partitioned(scores, k)
+
+
+def _partitioned(scores: NDArray[np.float32], k: int) -> NDArray[np.int32]:
+    """:func:`top_k` in NumPy.
+
+    A partition finds each row's k-th best score without sorting the row; only rows where more
+    items share that score than there are places need a second look.
     """
     n, n_items = scores.shape
     values = np.asarray(scores, dtype=np.float32)
@@ -79,8 +143,6 @@ def recommend_best(
     items = np.full((len(requests), requests.k), NOTHING, dtype=np.int32)
     scores = np.full((len(requests), requests.k), -np.inf, dtype=np.float32)
     for rows in blocks(len(requests), n_items):
-        block = score(requests.take(rows))
-        items[rows] = top_k(block, requests.k)
-        found = np.take_along_axis(block, np.maximum(items[rows], 0).astype(np.int64), axis=1)
-        scores[rows] = np.where(items[rows] >= 0, found, -np.inf)
+        found = best(score(requests.take(rows)), requests.k, finite=False)
+        items[rows], scores[rows] = found.items, found.scores
     return Slates(items, scores)

@@ -394,6 +394,40 @@ def live(
 
 
 @_compiled
+def append(
+    more: NDArray[np.int32],
+    filled: NDArray[np.int32],
+    users: NDArray[np.int32],
+    items: NDArray[np.int32],
+) -> None:
+    """One more item at the end of the rows of these people; see history.py."""
+    for r in range(len(users)):
+        u = users[r]
+        more[u, filled[u]] = items[r]
+        filled[u] += 1
+
+
+@_compiled
+def gather(
+    values: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    more: NDArray[np.int32],
+    who: NDArray[np.integer],
+    lengths: NDArray[np.int64],
+    out: NDArray[np.int32],
+) -> None:
+    """The first ``lengths`` items of each history, one history after the other; see history.py."""
+    at = 0
+    for r in range(len(who)):
+        u = who[r]
+        old = offsets[u + 1] - offsets[u]
+        for within in range(lengths[r]):
+            late = within >= old
+            out[at] = more[u, within - old] if late else values[offsets[u] + within]
+            at += 1
+
+
+@_compiled
 def natural_log(x: float) -> float:
     """The logarithm that this module uses, for tests of it."""
     return _ln(x)

@@ -8,12 +8,13 @@ import mesa
 import numpy as np
 from numpy.typing import NDArray
 
-from ..recommenders.border import Requests, Slates
+from ..recommenders.border import LateColumns, Requests, Slates
 from ..recommenders.interactions import Interactions, Ragged
 from ..recommenders.randomness import child_seed, generator, stream, uniform
 from ..recommenders.ranking import top_k
 from .arms import Arm
 from .columns import Columns
+from .history import HistoryBuffer
 from .people import SEARCH_SKILL
 from .schedule import Schedule
 
@@ -23,44 +24,6 @@ if TYPE_CHECKING:
 
 
 _BLOCK = 1 << 22  # cells of (people, items) held at once, so that memory stays near 100 MB
-
-
-class HistoryBuffer:
-    """Everybody's past as one padded array that grows by at most one item a person a step."""
-
-    def __init__(self, log: Interactions) -> None:
-        past = log.histories()
-        self.length = past.lengths.astype(np.int32)
-        capacity = int(self.length.max(initial=0)) + 64
-        self.items = np.full((log.n_users, capacity), -1, dtype=np.int32)
-        within = np.arange(len(past.values)) - np.repeat(past.offsets[:-1], past.lengths)
-        self.items[past.row_index, within] = past.values
-
-    def append(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> None:
-        """One more item for each of these (distinct) people."""
-        if len(users) and int(self.length[users].max()) >= self.items.shape[1]:
-            more = np.full((len(self.items), self.items.shape[1] // 2 + 1), -1, np.int32)
-            self.items = np.concatenate([self.items, more], axis=1)
-        self.items[users, self.length[users]] = items
-        self.length[users] += 1
-
-    def extend(self, rows: Ragged) -> None:
-        """Some items more for everybody at once; row u belongs to person u."""
-        need = int((self.length + rows.lengths).max(initial=0))
-        if need > self.items.shape[1]:
-            more = np.full((len(self.items), need + 64 - self.items.shape[1]), -1, np.int32)
-            self.items = np.concatenate([self.items, more], axis=1)
-        person = rows.row_index
-        within = np.arange(len(rows.values)) - np.repeat(rows.offsets[:-1], rows.lengths)
-        self.items[person, self.length[person] + within] = rows.values
-        self.length += rows.lengths.astype(np.int32)
-
-    def of(self, users: NDArray[np.int32]) -> Ragged:
-        """The histories of these people, oldest first."""
-        length = self.length[users]
-        inside = np.arange(self.items.shape[1])[None, :] < length[:, None]
-        offsets = np.concatenate([[0], length.cumsum()]).astype(np.int64)
-        return Ragged(self.items[users][inside], offsets)
 
 
 class Platform(mesa.Agent):
@@ -102,7 +65,6 @@ class Platform(mesa.Agent):
             return self._oracle(users, history)
         if self.organic or self.recommender is None:
             return self._organic(users, history)
-        attributes = {name: column[users] for name, column in now.users.attributes.items()}
         slates = self.recommender.recommend(
             Requests(
                 users=users,
@@ -110,7 +72,7 @@ class Platform(mesa.Agent):
                 k=now.slate,
                 seed=child_seed(now.seed, "recommend"),
                 step=now.t,
-                attributes=attributes,
+                attributes=LateColumns(now.users.attributes, users),
             )
         )
         return self._shuffled(users, slates) if self.arm.kind == "shuffled" else slates
@@ -173,6 +135,9 @@ class Platform(mesa.Agent):
 
     def record(self, shown: Shown) -> None:
         """What was taken: in histories at once, in training data at the next update."""
+        if shown.took is not None:
+            self.remember(*shown.took)
+            return
         taken = shown.feedback.taken
         order = taken.cumsum(axis=1)  # the how-manieth thing taken
         for nth in range(1, int(order.max(initial=0)) + 1):
@@ -184,7 +149,8 @@ class Platform(mesa.Agent):
         self.history.append(users, items)
         self.clicks_user.append(users)
         self.clicks_item.append(items)
-        self.clicks_step.append(np.full(len(users), self.columns.t, np.int64))
+        step = np.array(self.columns.t, np.int64)  # one number for all of them
+        self.clicks_step.append(np.broadcast_to(step, len(users)))
 
     def restore(
         self, users: NDArray[np.int64], items: NDArray[np.int64], steps: NDArray[np.int64]
@@ -197,7 +163,7 @@ class Platform(mesa.Agent):
             users.astype(np.int32),
             items.astype(np.int32),
             np.arange(len(users)),
-            *self.history.items.shape[:1],
+            self.columns.past.n_users,
             len(self.columns.topics),
         ).histories()
         self.history.extend(past)

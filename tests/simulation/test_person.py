@@ -103,7 +103,8 @@ def test_scripted_persons_and_rows_of_a_cohort_live_the_same_lives(dim: int) -> 
     world = {"dim": dim, "users": 60}
 
     def lived(*users: dict[str, Any]) -> World:
-        one = World(study(list(users), world=world))
+        # law by law: the compiled engine is equal to rounding only (test_engine.py)
+        one = World(study(list(users), world=world, study={"engine": "numpy"}))
         for _ in range(8):
             one.step()
         return one
@@ -117,7 +118,7 @@ def test_scripted_persons_and_rows_of_a_cohort_live_the_same_lives(dim: int) -> 
     for other in (objects, mixed):
         assert other.columns.taste.tobytes() == columns.columns.taste.tobytes()
         assert other.columns.satiation.tobytes() == columns.columns.satiation.tobytes()
-        assert np.array_equal(other.platform.history.items, columns.platform.history.items)
+        assert np.array_equal(other.platform.log().item, columns.platform.log().item)
         assert other.measures.current == pytest.approx(columns.measures.current, nan_ok=True)
 
 
