@@ -117,20 +117,24 @@ class Compiled:
 
         self.world, self._kernel = world, kernel
         now = world.columns
-        n = len(now.taste)
+        rows = world.measures.rows
+        n = rows.stop - rows.start
         self._constants = np.array(
             [[getattr(s.constants, c) for c in kernel.CONSTANTS] for s in world.segments]
         )
         self._activity = stream(now.seed, "activity")
         self._buffer = np.empty(n, np.int32)
         kept = world.measures.keep()
-        kernel.entropies(world.measures.recent, kept.click_entropy)
+        kernel.entropies(world.measures.recent[rows], kept.click_entropy[rows])
         self._renew()
 
     def active(self) -> NDArray[np.int32]:
         """The same as Columns.active."""
         now = self.world.columns
-        n = self._kernel.active(self._activity, now.t, now.present, now.activity, self._buffer)
+        rows = self.world.measures.rows
+        n = self._kernel.active(
+            self._activity, now.t, rows.start, rows.stop, now.present, now.activity, self._buffer
+        )
         return self._buffer[:n].copy()
 
     def live(self, users: NDArray[np.int32], slates: Slates, *, ordered: bool) -> Shown:
@@ -190,7 +194,8 @@ class Compiled:
 
     def _renew(self) -> None:
         now, kept = self.world.columns, self.world.measures.keep()
-        vectors = now.space == "vectors"
-        self._kernel.distances(now.initial_taste, now.taste, vectors, kept.taste_shift)
+        rows, vectors = self.world.measures.rows, now.space == "vectors"
+        start, taste = now.initial_taste[rows], now.taste[rows]
+        self._kernel.distances(start, taste, vectors, kept.taste_shift[rows])
         if not vectors:
-            self._kernel.entropies(now.taste, kept.taste_entropy)
+            self._kernel.entropies(taste, kept.taste_entropy[rows])

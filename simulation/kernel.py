@@ -169,14 +169,16 @@ def _unit(state: np.uint64) -> float:
 def active(
     luck: np.uint64,
     t: int,
+    first: int,
+    last: int,
     present: NDArray[np.bool_],
     activity: NDArray[np.float32],
     out: NDArray[np.int32],
 ) -> int:
-    """Fill ``out`` with who is there in step ``t``; returns how many."""
+    """Fill ``out`` with who of ``first .. last - 1`` is there in step ``t``; returns how many."""
     now = absorbed(luck, t)
     n = 0
-    for u in range(len(present)):
+    for u in range(first, last):
         out[n] = u
         n += present[u] and _unit(absorbed(now, u)) < activity[u]
     return n

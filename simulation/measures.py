@@ -32,9 +32,6 @@ SERIES = {
 _RECENT = 0.9  # weight that recent consumption keeps per step: half-life 6.6 steps
 
 
-BLOCK = 65_536
-"""People whose numbers are added up at once: a world in shards adds up the same numbers."""
-
 MEANS = (
     "slate_entropy",
     "click_rate",
@@ -48,9 +45,9 @@ MEANS = (
 """Measures that are means, in the order of :attr:`Measures.sums`."""
 
 
-def blocks_of(first: int, last: int) -> list[tuple[int, int]]:
+def blocks_of(first: int, last: int, size: int) -> list[tuple[int, int]]:
     """(begin, end) of the blocks of people ``first .. last - 1``; ``first`` begins a block."""
-    edges = [*range(first, last, BLOCK), last]
+    edges = [*range(first, last, size), last]
     return [(a, b) for a, b in pairwise(edges) if b > a]
 
 
@@ -96,7 +93,8 @@ class Measures:
 
     Args:
         columns: the world's.
-        rows: (first, last) of the people counted here; all when None.
+        blocks: (first, last) of the blocks of people counted here, see :func:`blocks_of`.
+        popularity: (items,) consumptions before the loop; those of the world's past when None.
 
     Attributes:
         current: the measures of the last step.
@@ -104,14 +102,21 @@ class Measures:
         exposure: (items,) showings so far.
     """
 
-    def __init__(self, columns: Columns, rows: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        columns: Columns,
+        blocks: list[tuple[int, int]],
+        *,
+        popularity: NDArray[np.int64] | None = None,
+    ) -> None:
         self.columns = columns
-        self.blocks = blocks_of(*(rows or (0, len(columns.taste))))
+        self.blocks = blocks
+        self.rows = slice(blocks[0][0], blocks[-1][1])
         self.sums = np.zeros((len(self.blocks), len(MEANS), 2))
         n_users, n_items = len(columns.taste), len(columns.catalog)
         self.current: dict[str, float] = dict.fromkeys(SERIES, float("nan"))
         self.exposure = np.zeros(n_items, np.int64)
-        counts = columns.past.popularity()
+        counts = columns.past.popularity() if popularity is None else popularity
         rank = np.argsort(np.argsort(counts, kind="stable"), kind="stable")
         self.percentile = (rank / max(n_items - 1, 1)).astype(np.float32)
         self.recent = np.zeros((n_users, columns.topics.shape[1]), np.float32)
@@ -164,7 +169,7 @@ class Measures:
         self.clicks[users] += taken.sum(axis=1, dtype=np.int32)
         self.click_match[users] += np.where(taken, match, 0).sum(axis=1)
         self.click_match_initial[users] += initial
-        self.recent *= np.float32(_RECENT)
+        self.recent[self.rows] *= np.float32(_RECENT)
         self.recent[users] += consumed(topics, met)
         entropy = entropy_bits(slate_mass)
         some: NDArray[np.bool_] = np.asarray(taken.any(axis=1))
@@ -183,18 +188,24 @@ class Measures:
     def after_change(self, *, retrained: bool) -> None:
         """Measures of the state after people changed and the platform learnt."""
         columns, kept = self.columns, self._kept
-        taste_entropy = None
-        if columns.space == "topics":
-            taste_entropy = entropy_bits(columns.taste) if kept is None else kept.taste_entropy
-        everybody = (
-            entropy_bits(self.recent) if kept is None else kept.click_entropy,
-            self.taste_shift() if kept is None else kept.taste_shift,
-            taste_entropy,
-        )
         for block, (first, last) in enumerate(self.blocks):
-            for place, values in enumerate(everybody, 5):
-                if values is not None:
-                    self.sums[block, place] = _sum(values[first:last])
+            rows = slice(first, last)
+            if kept is None:
+                start, taste = columns.initial_taste[rows], columns.taste[rows]
+                everybody: tuple[NDArray[np.floating], ...] = (
+                    entropy_bits(self.recent[rows]),
+                    taste_distance(start, taste, space=columns.space),
+                    entropy_bits(taste),
+                )
+            else:
+                everybody = (
+                    kept.click_entropy[rows],
+                    kept.taste_shift[rows],
+                    kept.taste_entropy[rows],
+                )
+            n = 3 if columns.space == "topics" else 2  # unit vectors have no entropy
+            for place, values in enumerate(everybody[:n], 5):
+                self.sums[block, place] = _sum(values)
         self.current.update(means(self.sums))
         self.current.update(inequality(self.exposure))
         self.current["retrained"] = float(retrained)

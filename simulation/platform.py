@@ -26,6 +26,18 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 22  # cells of (people, items) held at once, so that memory stays near 100 MB
 
 
+def joined(parts: list[Slates]) -> Slates:
+    """The slates of several batches as one; what some say and others do not is NaN there."""
+    numbers: dict[str, NDArray[np.float32] | None] = {}
+    for name in ("scores", "propensities"):
+        given = [getattr(part, name) for part in parts]
+        unsaid = [np.full(part.items.shape, np.nan, np.float32) for part in parts]
+        filled = [u if g is None else g for g, u in zip(given, unsaid, strict=True)]
+        numbers[name] = None if all(g is None for g in given) else np.concatenate(filled)
+    items = np.concatenate([part.items for part in parts])
+    return Slates(items, numbers["scores"], numbers["propensities"])
+
+
 class Platform(mesa.Agent):
     """Serves slates, records clicks, retrains on schedule.
 
@@ -34,15 +46,27 @@ class Platform(mesa.Agent):
         arm: what kind of policy it runs.
         recommender: guarded recommender, already fitted on the world's past; None for the organic
             arm, where people browse by themselves, and for the oracle, which needs none.
+        blocks: (first, last) of people who are served in one batch: a model may round differently
+            for another batch, so batches are the same however a world is shared out.
+
+    Attributes:
+        led: somebody else says when the recommender learns (a shard's driver).
     """
 
     def __init__(
-        self, model: mesa.Model, columns: Columns, arm: Arm, recommender: Served | None
+        self,
+        model: mesa.Model,
+        columns: Columns,
+        arm: Arm,
+        recommender: Served | None,
+        blocks: list[tuple[int, int]],
     ) -> None:
         super().__init__(model)
         self.columns = columns
         self.arm = arm
         self.recommender = recommender
+        self.blocks = blocks
+        self.led = False
         self.history = HistoryBuffer(columns.past)
         self.clicks_user: list[NDArray[np.int32]] = []
         self.clicks_item: list[NDArray[np.int32]] = []
@@ -59,6 +83,12 @@ class Platform(mesa.Agent):
 
     def serve(self, users: NDArray[np.int32]) -> Slates:
         """Slates for the active people of this step."""
+        if len(self.blocks) == 1:
+            return self._serve(users)
+        cuts = [slice(*np.searchsorted(users, block)) for block in self.blocks]
+        return joined([self._serve(users[cut]) for cut in cuts])
+
+    def _serve(self, users: NDArray[np.int32]) -> Slates:
         now = self.columns
         history = self.history.of(users)
         if self.arm.kind == "oracle":
@@ -108,12 +138,15 @@ class Platform(mesa.Agent):
         slates = np.full((len(users), min(now.slate, len(now.catalog))), -1, np.int32)
         size = max(1, _BLOCK // len(now.catalog))
         for first in range(0, len(now.taste), size):  # one draw, taken in pieces
-            everyone = rng.random((min(size, len(now.taste) - first), len(now.catalog)))
+            n = min(size, len(now.taste) - first)
             low, high = np.searchsorted(users, [first, first + size])
-            if high > low:
-                rows = slice(int(low), int(high))
-                noise = -np.log(-np.log(everyone[users[rows] - first]))
-                slates[rows] = self._glance(users[rows], history.take(np.arange(low, high)), noise)
+            if high == low:  # nobody asks: the draws are jumped over
+                rng.bit_generator.advance(n * len(now.catalog))  # type: ignore[attr-defined]
+                continue
+            everyone = rng.random((n, len(now.catalog)))
+            rows = slice(int(low), int(high))
+            noise = -np.log(-np.log(everyone[users[rows] - first]))
+            slates[rows] = self._glance(users[rows], history.take(np.arange(low, high)), noise)
         return Slates(slates)
 
     def _glance(
@@ -183,7 +216,7 @@ class Platform(mesa.Agent):
         """Update the recommender when the schedule says so."""
         now, section = self.columns, self.arm.recommender
         self.retrained = False
-        if not self.arm.learns or self.recommender is None or section is None:
+        if self.led or not self.arm.learns or self.recommender is None or section is None:
             return
         if not self.schedule.might_be_due(now.t):
             return

@@ -33,6 +33,12 @@ class StudySection(Section):
     seed: int = Field(default=7, ge=0, description="everything random derives from this number")
     steps: int = Field(default=40, ge=2, description="steps of the feedback loop")
     worlds: int = Field(default=10, ge=1, description="independent worlds: the unit of inference")
+    block: int = Field(
+        default=65_536, ge=16, description="people served and counted at once; unit of shards"
+    )
+    shards: int = Field(
+        default=1, ge=1, description="parts a world's people are lived in, side by side"
+    )
     arms: tuple[Arm, ...] = Field(
         default=ARMS, description="what the same people live with otherwise"
     )

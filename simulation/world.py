@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import mesa
 import numpy as np
 from mesa.datacollection import DataCollector
+from numpy.typing import NDArray
 
 from ..recommenders.datasets.synthetic import Market, market
 from ..recommenders.randomness import child_seed
@@ -17,7 +18,7 @@ from .arms import Arm
 from .cohort import Cohort, prepare
 from .columns import Columns
 from .engine import engine_of
-from .measures import SERIES, Measures
+from .measures import SERIES, Measures, blocks_of
 from .people import recent_of, segment_of, segments
 from .person import persons_of
 from .platform import Platform
@@ -48,6 +49,10 @@ class World(mesa.Model):
         recommender: serves the arm; already fitted on the world's past.
         cohorts: number of blocks people are handled in; changes nothing but memory.
         start: the people and items to start from, instead of those the study describes.
+        people: (first, last) of those who are lived here, a shard; everybody when None. ``first``
+            begins a block of [study] block people.
+        popularity: (items,) consumptions of everybody before the loop, where ``start`` holds only
+            those of a shard.
     """
 
     def __init__(
@@ -59,6 +64,8 @@ class World(mesa.Model):
         recommender: Served | None = None,
         cohorts: int = 0,
         start: Market | None = None,
+        people: tuple[int, int] | None = None,
+        popularity: NDArray[np.int64] | None = None,
     ) -> None:
         self.study = study or Study()
         self.index = index
@@ -80,15 +87,18 @@ class World(mesa.Model):
                 self.segments, self.columns.segment, start.log, start.catalog.topics
             )
         prepare(self.columns, self.segments)
-        self.measures = Measures(self.columns)
-        blocks = cohorts or max(1, -(-n // COHORT_SIZE))
-        edges = np.linspace(0, n, blocks + 1).astype(int)
+        first, last = people or (0, n)
+        self.columns.present[:first] = self.columns.present[last:] = False
+        blocks = blocks_of(first, last, self.study.study.block)
+        self.measures = Measures(self.columns, blocks, popularity=popularity)
+        count = cohorts or max(1, -(-(last - first) // COHORT_SIZE))
+        edges = np.linspace(first, last, count + 1).astype(int)
         self.cohorts = [
             Cohort(self, self.columns, self.segments, int(a), int(b))
             for a, b in pairwise(edges)
             if b > a
         ]
-        self.platform = Platform(self, self.columns, arm, recommender)
+        self.platform = Platform(self, self.columns, arm, recommender, blocks)
         self.persons = persons_of(self, self.study.chat)
         alive = () if self.persons is None else (self.persons,)
         self.processes: tuple[Process, ...] = (*alive, *processes(self.study, self))
