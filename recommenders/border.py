@@ -44,6 +44,8 @@ class Capabilities:
         update: "none", "refit" or "incremental".
         max_batch: largest batch one call may hold, None for any.
         metered: calls report usage (tokens, cost).
+        negatives: reads Interactions.kind, so that rows of kind 2 ("not interested") teach it
+            what not to recommend; the logs of others hold no such rows.
     """
 
     history: Literal["any", "trained_users_only", "none"] = "any"
@@ -56,6 +58,7 @@ class Capabilities:
     update: Literal["none", "refit", "incremental"] = "none"
     max_batch: int | None = None
     metered: bool = False
+    negatives: bool = False
 
 
 class LateColumns(Mapping[str, NDArray[np.generic]]):
@@ -100,6 +103,8 @@ class Requests:
         seed: the only source of randomness a recommender may use, see :meth:`uniform`.
         step: simulation step, or 0.
         attributes: named (n,) arrays, e.g. ``{"gender": array(["F", "M", ...])}``.
+        unwanted: n rows of items that a person rejected, which the harness never lets through;
+            None where nobody rejected anything.
     """
 
     users: NDArray[np.int32]
@@ -108,6 +113,7 @@ class Requests:
     seed: int = 0
     step: int = 0
     attributes: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+    unwanted: Ragged | None = None
 
     def __len__(self) -> int:
         return len(self.users)
@@ -124,6 +130,7 @@ class Requests:
             known.take(rows)
             if isinstance(known, LateColumns)
             else {name: column[rows] for name, column in known.items()},
+            None if self.unwanted is None else self.unwanted.take(rows),
         )
 
     def uniform(self, purpose: str, columns: int | NDArray[np.integer]) -> NDArray[np.float64]:

@@ -96,6 +96,7 @@ class Guard:
         fit = self._attribute("fit")
         if not callable(fit):
             return
+        log, _ = self._heard(log)
         done = self._learn(
             "fit", lambda: fit(_own(log), _own(catalog), seed=seed, progress=progress)
         )
@@ -114,12 +115,28 @@ class Guard:
         declared = self.capabilities.update
         if declared == "none":
             return
+        log, since = self._heard(log, since)
         if callable(update) and not (full and callable(fit) and catalog is not None):
             self._learn("update", lambda: update(_own(log), since=since, seed=seed))
         elif callable(fit) and catalog is not None and (full or declared == "refit"):
             self._learn("update", lambda: fit(_own(log), _own(catalog), seed=seed, progress=None))
         else:
             self.faults.add("fit_failed", 1, f"update: declared {declared!r}, but has no way to")
+
+    def _heard(self, log: Interactions, since: int = 0) -> tuple[Interactions, int]:
+        """The log as it may see it: "not interested" only if it tells that from a click."""
+        if log.kind is None or self.capabilities.negatives:
+            return log, since
+        kept = log.positive()
+        return replace(log.take(kept), kind=None), int(kept[:since].sum())
+
+    def _hidden(self, requests: Requests) -> Ragged | None:
+        """What each row must not be shown, or None for nothing."""
+        if requests.unwanted is None:
+            return requests.history if self.filter_history else None
+        if not self.filter_history:
+            return requests.unwanted
+        return requests.history.beside(requests.unwanted)
 
     def _learn(self, what: str, call: Callable[[], object]) -> bool:
         if self.faults.off:
@@ -156,7 +173,7 @@ class Guard:
         raw = self._scores_of(part, rows, answer)
         if raw is None:
             return
-        found = best(raw, part.k, without=part.history if self.filter_history else None)
+        found = best(raw, part.k, without=self._hidden(part))
         if found.odd.any():
             self._note("not_finite", rows[found.odd], answer, "scores are NaN or infinite")
         found.scores[found.items < 0] = np.nan
@@ -195,7 +212,8 @@ class Guard:
         return matrix
 
     def _by_list(self, part: Requests, rows: NDArray[np.int64], answer: Answer) -> None:
-        longest = int(part.history.lengths.max(initial=0)) if self.filter_history else 0
+        hidden = self._hidden(part)
+        longest = 0 if hidden is None else int(hidden.lengths.max(initial=0))
         ask = max(part.k, min(part.k + longest, self.n_items))
         asked = _own_requests(replace(part, k=ask))
         recommend = self._attribute("recommend")
@@ -239,8 +257,9 @@ class Guard:
         again = repeated(items)
         self._note("duplicate", rows[again.any(axis=1)], answer, KINDS["duplicate"])
         keep = known & ~again
-        if self.filter_history:
-            keep &= ~part.history.contains(items, self.n_items)
+        hidden = self._hidden(part)
+        if hidden is not None:
+            keep &= ~hidden.contains(items, self.n_items)
         place = np.cumsum(keep, axis=1) - 1
         row, column = np.nonzero(keep & (place < part.k))
         kept = row, column, place[row, column]
@@ -292,9 +311,9 @@ class Guard:
         if len(rows) == 0:
             return
         left = np.full(len(rows), self.n_items)
-        if self.filter_history:
-            history = requests.history.take(rows)
-            pairs = np.unique(history.row_index * self.n_items + history.values)
+        hidden = self._hidden(requests.take(rows))
+        if hidden is not None:
+            pairs = np.unique(hidden.row_index * self.n_items + hidden.values)
             left -= np.bincount(pairs // self.n_items, minlength=len(rows))
         short = found[rows] < np.minimum(left, requests.k)
         self.faults.add("short", int(short.sum()))
@@ -432,4 +451,10 @@ def _own_requests(requests: Requests) -> Requests:
         if isinstance(known, LateColumns)
         else {name: column.copy() for name, column in known.items()}
     )
-    return replace(requests, users=requests.users.copy(), history=history, attributes=attributes)
+    return replace(
+        requests,
+        users=requests.users.copy(),
+        history=history,
+        attributes=attributes,
+        unwanted=None if requests.unwanted is None else _own(requests.unwanted),
+    )

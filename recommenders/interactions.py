@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from .errors import UserError
 
+NOT_INTERESTED = 2
+"""The kind of a row that says that a person does not want an item (Interactions.kind)."""
+
 _CELLS = 16_000_000
 """Largest (rows, items) table of flags made at once: 16 MB."""
 
@@ -62,6 +65,13 @@ class Ragged:
         offsets = np.concatenate([[0], lengths.cumsum()]).astype(np.int64)
         within = np.arange(offsets[-1], dtype=np.int64) - np.repeat(offsets[:-1], lengths)
         return Ragged(self.values[np.repeat(self.offsets[:-1][rows], lengths) + within], offsets)
+
+    def beside(self, other: Ragged) -> Ragged:
+        """Each row followed by the same row of another."""
+        row = np.concatenate([self.row_index, other.row_index])
+        values = np.concatenate([self.values, other.values])
+        offsets = self.offsets + other.offsets
+        return Ragged(values[np.argsort(row, kind="stable")], offsets)
 
     def last(self, n: int, fill: int = -1) -> NDArray[np.int32]:
         """(rows, n) the newest ``n`` values of each row, newest last, padded at the left."""
@@ -195,6 +205,12 @@ class Interactions:
             None if self.value is None else self.value[rows],
             None if self.kind is None else self.kind[rows],
         )
+
+    def positive(self) -> NDArray[np.bool_]:
+        """(rows,) flags of what people did take or rate, "not interested" left out."""
+        if self.kind is None:
+            return np.ones(len(self), np.bool_)
+        return np.asarray(self.kind != NOT_INTERESTED)
 
     def histories(self) -> Ragged:
         """(n_users) rows of items, oldest first; equal times keep the order of the log."""

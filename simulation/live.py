@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -270,6 +271,12 @@ class ArmRun:
 
         alone = "oracle" if self.arm.kind == "oracle" else "organic"
         by = self.arm.recommender.name if self.arm.recommender is not None else alone
+        told = self.shown[0].feedback
+        more: dict[str, pl.Series] = {}
+        if told.rejected is not None:
+            more["rejected"] = pl.Series(self._told("rejected")[real])
+        if told.dwell_seconds is not None:
+            more["dwell_seconds"] = pl.Series(self._told("dwell_seconds")[real]).fill_nan(None)
         return pl.DataFrame(
             {
                 "step": np.repeat(step, width),
@@ -281,8 +288,12 @@ class ArmRun:
                 "shown_by": pl.repeat(by, int(width.sum()), dtype=pl.String, eager=True),
                 "clicked": clicked[real],
                 "value": pl.Series(self._value()[real]).fill_nan(None),
+                **more,
             }
         )
+
+    def _told(self, name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(s.feedback, name) for s in self.shown])
 
     def _value(self) -> NDArray[np.float32]:
         """(rows, k) the rating of what was taken, 1 where nobody rates, NaN elsewhere."""
@@ -331,6 +342,7 @@ class ArmRun:
             "clicks_step": np.concatenate([empty, *platform.clicks_step]),
             "learnt_rows": np.array(platform.learnt_rows),
             "updates": np.array(platform.schedule.updates),
+            **{f"rejections/{name}": rows for name, rows in platform.rejections.state().items()},
             **{f"trait/{name}": column for name, column in world.columns.traits.items()},
             **{
                 f"process/{process.key}/{name}": value
@@ -359,6 +371,7 @@ class ArmRun:
         platform.restore(held["clicks_user"], held["clicks_item"], held["clicks_step"])
         platform.learnt_rows = int(held["learnt_rows"])
         platform.schedule.updates = int(held["updates"])
+        platform.rejections.load_state(_under(held, "rejections/"))
         measures.load_state(_under(held, "measure/"))
         self.series = {name: value.tolist() for name, value in _under(held, "series/").items()}
         guard = platform.recommender

@@ -16,6 +16,7 @@ from .arms import Arm
 from .columns import Columns
 from .history import HistoryBuffer
 from .people import SEARCH_SKILL
+from .rejections import Rejections
 from .schedule import Schedule
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Platform(mesa.Agent):
         self.clicks_item: list[NDArray[np.int32]] = []
         self.clicks_step: list[NDArray[np.int64]] = []
         self.learnt_rows = len(columns.past)
+        self.rejections = Rejections(len(columns.taste))
         self.schedule = Schedule(arm)
         self.retrained = False
         self._browsed = generator(columns.seed, "browse", arm.luck).bit_generator.random_raw()
@@ -91,10 +93,12 @@ class Platform(mesa.Agent):
     def _serve(self, users: NDArray[np.int32]) -> Slates:
         now = self.columns
         history = self.history.of(users)
+        unwanted = self.rejections.of(users, len(now.catalog))
+        hidden = history if unwanted is None else history.beside(unwanted)
         if self.arm.kind == "oracle":
-            return self._oracle(users, history)
+            return self._oracle(users, hidden)
         if self.organic or self.recommender is None:
-            return self._organic(users, history)
+            return self._organic(users, hidden)
         slates = self.recommender.recommend(
             Requests(
                 users=users,
@@ -103,6 +107,7 @@ class Platform(mesa.Agent):
                 seed=child_seed(now.seed, "recommend"),
                 step=now.t,
                 attributes=LateColumns(now.users.attributes, users),
+                unwanted=unwanted,
             )
         )
         return self._shuffled(users, slates) if self.arm.kind == "shuffled" else slates
@@ -176,6 +181,7 @@ class Platform(mesa.Agent):
         for nth in range(1, int(order.max(initial=0)) + 1):
             row, column = np.nonzero(taken & (order == nth))
             self.remember(shown.users[row], shown.items[row, column])
+        self.rejections.add(shown, self.columns.t)
 
     def remember(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> None:
         """One consumption for each of these (distinct) people."""
@@ -227,5 +233,6 @@ class Platform(mesa.Agent):
         self.schedule.updates += 1
         seed = child_seed(now.seed, "update", now.t)
         full = section.retrain_mode == "full"
-        self.recommender.update(log, since=self.learnt_rows, seed=seed, full=full)
-        self.learnt_rows = len(log)
+        whole, since = self.rejections.among(log, past=len(now.past), since=self.learnt_rows)
+        self.recommender.update(whole, since=since, seed=seed, full=full)
+        self.learnt_rows, self.rejections.learnt = len(log), len(self.rejections)

@@ -156,7 +156,8 @@ class Run:
         """The event log of one arm in one world, one row per shown slot.
 
         Sorted by step, user, position; columns: step, user, position, item, score, propensity,
-        shown_by, clicked, value.
+        shown_by, clicked, value; also rejected and dwell_seconds where people tell so
+        ([people] feedback).
         """
         self._known(arm)
         parts = self._store.listing(f"{self._prefix}events/{arm}/{world_name(world)}/")

@@ -93,7 +93,8 @@ class ProcessRecommender:
     ) -> None:
         """Start the process; write log and catalog to files for it if it learns.
 
-        The log has the columns user, item, step and, if there are any, value; the catalog has
+        The log has the columns user, item, step and, if there are any, value and kind (2 for
+        "not interested", only if it declares ``negatives``); the catalog has
         item, title, topics (``|`` between them).
         """
         self._vocabulary = Vocabulary(catalog.ids)
@@ -283,13 +284,15 @@ def _program(command: str) -> list[str]:
 
 
 def _write_log(path: Path, log: Interactions, catalog: Catalog) -> None:
-    valued = log.value is not None
+    names = ["user", "item", "step"]
     columns = [log.user.tolist(), [catalog.ids[i] for i in log.item.tolist()], log.step.tolist()]
-    if log.value is not None:
-        columns.append(log.value.tolist())
+    for name in ("value", "kind"):
+        if (column := getattr(log, name)) is not None:
+            names.append(name)
+            columns.append(column.tolist())
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["user", "item", "step", "value"][: 3 + valued])
+        writer.writerow(names)
         writer.writerows(zip(*columns, strict=True))
 
 

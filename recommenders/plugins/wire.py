@@ -140,6 +140,7 @@ def capabilities_of(declared: object) -> Capabilities:
         "seedable": (True, False),
         "closed_catalog": (True, False),
         "metered": (True, False),
+        "negatives": (True, False),
     }
     if not isinstance(declared, dict):
         raise WireError("capabilities must be an object")
