@@ -21,7 +21,7 @@ from .border import NOTHING, Capabilities, LateColumns, Progress, Requests, Slat
 from .catalog import Catalog
 from .containment import TimeUp, call_within
 from .faults import KINDS, Faults, Limits, described, plain
-from .interactions import Interactions, LateRagged
+from .interactions import Interactions, LateRagged, Ragged
 from .ranking import best, blocks
 
 __all__ = ["KINDS", "Faults", "Guard", "Limits"]
