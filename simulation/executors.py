@@ -27,7 +27,7 @@ from .live import group_of, live_world, write_world
 from .manifest import read_manifest
 from .provenance import refuse_changed
 from .run import Factories, world_name
-from .store import DiskStore
+from .store import DiskStore, working_for
 from .study import Study
 
 if TYPE_CHECKING:
@@ -139,6 +139,15 @@ def _enter_worker(queue: SimpleQueue[tuple[int, str]]) -> None:
     global _queue
     _queue = queue
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would write into a run that somebody goes on with."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(study_json: str, task: tuple[int, str], out: str) -> None:
@@ -146,7 +155,7 @@ def _work(study_json: str, task: tuple[int, str], out: str) -> None:
         if _queue is not None:
             _queue.put((steps, what))
 
-    with one_thread():
+    with one_thread(), working_for(Path(out)):
         _live(Study.model_validate_json(study_json), Task(*task), Path(out), {}, done)
 
 
@@ -258,7 +267,7 @@ def _remote_task(study_json: str, task: tuple[int, str], out: str, messages: Any
     def done(steps: int, what: str) -> None:
         messages.put((steps, what))
 
-    with one_thread():
+    with one_thread(), working_for(root):
         _live(Study.model_validate_json(study_json), Task(*task), root, {}, done)
     return ""
 

@@ -10,7 +10,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -22,8 +22,8 @@ from ..recommenders.errors import CannotWrite, UserError
 from .journal import Journal
 
 _MANIFEST = "manifest.json"
-_LOCK = ".lock"
-_ATTEMPTS = 10
+_LOCK, _WORKERS = ".lock", ".lock-workers"
+_ATTEMPTS = 25
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
 
 Arrays = dict[str, NDArray[Any]]
@@ -209,7 +209,8 @@ class Lock:
                 self._root.mkdir(parents=True, exist_ok=True)
                 self._file = self._path.open("w")
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(self._file.fileno()).st_ino == self._path.stat().st_ino:
+                ours = os.fstat(self._file.fileno()).st_ino == self._path.stat().st_ino
+                if ours and not _locked(self._root / _WORKERS):
                     return self
             except (BlockingIOError, FileNotFoundError) as error:
                 if isinstance(error, FileNotFoundError) and not self._root.is_dir():
@@ -218,8 +219,8 @@ class Lock:
                 raise unwritable(self._root, error) from error
             if self._file is not None:
                 self._file.close()
-            if attempt + 1 < _ATTEMPTS:  # it may just be looked at (see being_written)
-                time.sleep(0.02)
+            if attempt + 1 < _ATTEMPTS:  # looked at (being_written), or workers on their way out
+                time.sleep(0.04)
         raise UserError(
             f"{self._root} is being written by another process; wait for it to end, "
             "or choose another --out"
@@ -228,17 +229,35 @@ class Lock:
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
             with self._file:
+                (self._root / _WORKERS).unlink(missing_ok=True)
                 self._path.unlink(missing_ok=True)
         with suppress(OSError):  # not empty: something was written
             for folder in self._made:
                 folder.rmdir()
 
 
+@contextmanager
+def working_for(root: Path) -> Iterator[None]:
+    """Inside, a process writes to a run directory on behalf of the one that holds its Lock.
+
+    Should that one be killed, the directory stays locked until this one has ended, too.
+    """
+    with (root / _WORKERS).open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
 def being_written(root: Path) -> bool:
     """Whether another process is writing to a run directory now."""
+    return _locked(root / _LOCK) or _locked(root / _WORKERS)
+
+
+def _locked(path: Path) -> bool:
+    """Whether a process holds a lock on a file; one that cannot be opened is not locked."""
     try:
-        with (root / _LOCK).open() as file:
+        with path.open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:

@@ -1,0 +1,128 @@
+"""A run that is killed, whenever, goes on to the bytes of an uninterrupted one."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loopaudit.recommenders.errors import UserError
+from loopaudit.simulation.runner import simulate
+from loopaudit.simulation.store import Lock, being_written, working_for
+
+
+def test_a_tiny_run_is_killed_at_every_kind_of_moment(lasting: int) -> None:
+    """Three for each file (it, its journal line, its rename), two for each removal."""
+    assert lasting > 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("torn", [False, True])
+def test_killed_at_any_moment_a_run_goes_on_to_the_same_bytes(
+    faults: Any, whole: Path, lasting: int, tmp_path: Path, torn: bool
+) -> None:
+    expected = faults.content(whole)
+    for moment in range(torn, lasting, 13 if torn else 7):
+        out = tmp_path / str(moment)
+        assert faults.run_until(out, moment, torn=torn)
+        simulate(faults.tiny(), out=out, workers=1)
+        assert faults.content(out) == expected, moment
+        shutil.rmtree(out)
+
+
+@pytest.mark.parametrize("moments", [(3, 9, 40, 41, 7), (30, 2, 2, 2, 60), (110, 1, 5, 8, 4)])
+def test_killed_again_and_again_a_run_goes_on_to_the_same_bytes(
+    faults: Any, whole: Path, tmp_path: Path, moments: tuple[int, ...]
+) -> None:
+    for number, moment in enumerate(moments):
+        faults.run_until(tmp_path / "run", moment, torn=number % 2 == 0)
+    simulate(faults.tiny(), out=tmp_path / "run", workers=1)
+    assert faults.content(tmp_path / "run") == faults.content(whole)
+
+
+SUICIDE = """
+import os, signal, sys
+from pathlib import Path
+from loopaudit.simulation.runner import simulate
+from loopaudit.simulation.study import Study
+left, name = int(sys.argv[3]), sys.argv[4]
+replace = os.replace
+def dying(source, target, **more):
+    global left
+    left -= name in str(target)
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target, **more)
+os.replace = dying
+simulate(Study.model_validate_json(sys.argv[1]), out=Path(sys.argv[2]), workers=1)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("times", "name"),
+    [(0, "manifest.json"), (1, "manifest.json"), (0, "checkpoint.npz"), (2, "checkpoint.npz")],
+)
+def test_sigkill_while_a_checkpoint_or_the_manifest_is_written(
+    faults: Any, whole: Path, tmp_path: Path, times: int, name: str
+) -> None:
+    out = tmp_path / "run"
+    command = [
+        sys.executable,
+        "-c",
+        SUICIDE,
+        faults.tiny().model_dump_json(),
+        str(out),
+        str(times),
+        name,
+    ]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert list(out.rglob(".*.tmp"))  # what it was writing
+    simulate(faults.tiny(), out=out, workers=1)
+    assert faults.content(out) == faults.content(whole)
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_killed_parent_and_the_run_goes_on_at_once(
+    faults: Any, tmp_path: Path
+) -> None:
+    """Nobody writes behind the back of the process that goes on."""
+    study = faults.tiny(study={**faults.study, "steps": 60, "worlds": 2})
+    out = tmp_path / "run"
+    code = (
+        "import sys; from pathlib import Path; from loopaudit.simulation.study import Study;"
+        "from loopaudit.simulation.runner import simulate;"
+        "simulate(Study.model_validate_json(sys.argv[1]), out=Path(sys.argv[2]), workers=2)"
+    )
+    command = [sys.executable, "-c", code, study.model_dump_json(), str(out)]
+    parent = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    while not list(out.glob("events/*/*/*.parquet")):
+        assert parent.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    parent.kill()
+    parent.wait()
+    simulate(study, out=out, workers=1)
+    simulate(study, out=tmp_path / "whole", workers=1)
+    assert faults.content(out) == faults.content(tmp_path / "whole")
+
+
+def test_a_directory_stays_locked_while_workers_of_a_killed_process_write(tmp_path: Path) -> None:
+    with Lock(tmp_path / "run"):
+        pass
+    (tmp_path / "run").mkdir()
+    with working_for(tmp_path / "run"):
+        assert being_written(tmp_path / "run")
+        with pytest.raises(UserError, match="is being written by another process"):
+            Lock(tmp_path / "run").__enter__()
+    with Lock(tmp_path / "run"):
+        assert being_written(tmp_path / "run")
+    assert not being_written(tmp_path / "run")
+    assert not list((tmp_path / "run").iterdir())
