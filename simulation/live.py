@@ -18,6 +18,7 @@ from .arms import Arm, arms_of
 from .experiment import Served, Split, treated
 from .process import series_of
 from .run import Factories, fit_seed, guarded, sensitivity_models, variant, world_name
+from .staying import beginning, only_lived
 from .store import Arrays, MemoryStore, Store
 from .study import Study, label_of
 from .world import Shown, World, origin
@@ -94,7 +95,11 @@ def write_world(study: Study, index: int, store: Store) -> None:
     folder = f"worlds/{world_name(index)}"
     if store.exists(f"{folder}/topics.json"):
         return
-    start = origin(study.world, study.study.seed, index)
+    start = beginning(
+        origin(study.world, study.study.seed, index),
+        study.staying,
+        seed=child_seed(study.study.seed, "world", index),
+    )
     store.put_frame(f"{folder}/catalog.parquet", start.catalog.to_frame())
     people: dict[str, object] = {
         "user": np.arange(len(start.taste), dtype=np.int32),
@@ -159,9 +164,8 @@ class ArmRun:
                     self._save(world)
         series = pl.DataFrame(self.series).with_columns(pl.col("step").cast(pl.Int32))
         self.store.put_frame(f"{self.prefix}series/{self.place}.parquet", series)
-        self.store.put_frame(
-            f"{self.prefix}outcomes/{self.place}.parquet", world.measures.outcomes()
-        )
+        outcomes = only_lived(world.measures.outcomes(), world.columns)
+        self.store.put_frame(f"{self.prefix}outcomes/{self.place}.parquet", outcomes)
         guard = world.platform.recommender
         faults = guard.faults if guard is not None else Faults()
         done: dict[str, object] = {"faults": faults.to_dict()}

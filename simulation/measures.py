@@ -14,6 +14,7 @@ from ..recommenders.concentration import coverage, entropy_bits, gini
 from .columns import Columns
 from .drift import Encounter, consumed
 from .people import taste_distance
+from .staying import lived
 
 SERIES = {
     "slate_entropy": "topic entropy of the slates, mean over active people (bits)",
@@ -188,6 +189,7 @@ class Measures:
     def after_change(self, *, retrained: bool) -> None:
         """Measures of the state after people changed and the platform learnt."""
         columns, kept = self.columns, self._kept
+        here = lived(columns)
         for block, (first, last) in enumerate(self.blocks):
             rows = slice(first, last)
             if kept is None:
@@ -205,7 +207,7 @@ class Measures:
                 )
             n = 3 if columns.space == "topics" else 2  # unit vectors have no entropy
             for place, values in enumerate(everybody[:n], 5):
-                self.sums[block, place] = _sum(values)
+                self.sums[block, place] = _sum(values if here is None else values[here[rows]])
         self.current.update(means(self.sums))
         self.current.update(inequality(self.exposure))
         self.current["retrained"] = float(retrained)

@@ -49,7 +49,12 @@ class Process(Protocol):
 
 def processes(study: Study, world: World) -> tuple[Process, ...]:
     """The processes a study asks for, in the order in which they act."""
-    return ()
+    found: list[Process] = []
+    if study.staying is not None:
+        from .staying import Staying
+
+        found.append(Staying(world, study.staying))
+    return tuple(found)
 
 
 def series_of(several: tuple[Process, ...]) -> dict[str, float]:

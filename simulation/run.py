@@ -171,6 +171,7 @@ class Run:
     def outcomes(self, arm: str, world: int) -> pl.DataFrame:
         """What became of each person: user, clicks, slate_utility, click_utility,
         initial_click_utility (match of choices with the taste the person started with), taste_end.
+        Null for people who never arrived ([staying] arrive).
         """
         self._known(arm)
         return self._one(f"{self._prefix}outcomes/{arm}/{world_name(world)}.parquet")

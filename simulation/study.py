@@ -14,6 +14,7 @@ from ..recommenders.chat_settings import ChatSettings
 from .choice import Logit
 from .laws import ChangeLaw, ChoiceLaw, FeedbackLaw, names
 from .section import Section
+from .society_settings import StayingSection
 
 USER_MODELS = ("habitual", "curious", "impressionable")
 Arm = Literal["random", "popularity", "frozen", "none", "shuffled", "oracle"]
@@ -271,6 +272,7 @@ class Study(Section):
     people: PeopleSection = Field(default_factory=lambda: PeopleSection())
     users: tuple[UsersSection, ...] = ()
     chat: ChatSection = Field(default_factory=lambda: ChatSection())
+    staying: StayingSection | None = None
     recommenders: tuple[RecommenderSection, ...] = ()
     experiments: tuple[ExperimentSection, ...] = ()
     audit: AuditSection = Field(default_factory=lambda: AuditSection())

@@ -121,7 +121,10 @@ def commented_toml(study: Study) -> str:
 def _tables(study: Study, *, comments: bool) -> Iterable[str]:
     for name in type(study).model_fields:
         value = getattr(study, name)
-        if isinstance(value, tuple):
+        if value is None:  # a table that is off stands commented out, ready to be switched on
+            if comments:
+                yield from _switched_off(name, _model_at((name,)))
+        elif isinstance(value, tuple):
             for i, section in enumerate(value):
                 yield from _table(f"[[{name}]]", section, comments=comments and i == 0)
         else:
@@ -146,6 +149,12 @@ def _table(title: str, section: BaseModel, *, comments: bool) -> Iterable[str]:
             yield from (f"# {part}" for part in wrap(note, 97))
             yield line
     yield ""
+
+
+def _switched_off(name: str, table: type[BaseModel]) -> Iterable[str]:
+    lines = list(_table(f"[{name}]", table(), comments=True))
+    yield f"{lines[0].rstrip('.')}; off unless its table stands here"
+    yield from (line if line.startswith("#") or not line else f"# {line}" for line in lines[1:])
 
 
 def _preset(section: BaseModel) -> object:
@@ -345,6 +354,8 @@ def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel]:
     for part in loc:
         if isinstance(here, type) and issubclass(here, BaseModel):
             here = here.model_fields[str(part)].annotation
+            if type(None) in get_args(here):  # a table that may be left out
+                here = get_args(here)[0]
             continue
         if get_origin(here) is Annotated:
             here = get_args(here)[0]

@@ -24,6 +24,7 @@ from .person import persons_of
 from .platform import Platform
 from .process import Process, processes, series_of
 from .shown import Shown as Shown
+from .staying import beginning
 from .study import Study, WorldSection
 from .study_file import study_from
 
@@ -73,6 +74,7 @@ class World(mesa.Model):
         world_seed = child_seed(seed, "world", index)
         super().__init__(rng=np.random.default_rng(world_seed))
         start = start or origin(self.study.world, seed, index)
+        start = beginning(start, self.study.staying, seed=world_seed)
         n = len(start.users)
         self.segments = segments(self.study.people, self.study.users, start.learnt)
         self.columns = Columns.of(

@@ -19,7 +19,8 @@ from ..finding import Check, Family, Measurement, Table
 def taste_shift(run: Run, arm: str, world: int) -> NDArray[np.float64]:
     """(users,) distance between taste at the start and at the end of an arm, 0 to 1.
 
-    Total variation for shares of topics, the angle for vectors; see people.taste_distance.
+    Total variation for shares of topics, the angle for vectors; see people.taste_distance. NaN for
+    people who never arrived.
     """
     start = run.users(world)["taste"].to_numpy()
     end = run.outcomes(arm, world).sort("user")["taste_end"].to_numpy()
@@ -137,7 +138,7 @@ class InducedShift:
             return {}
         shifts = np.array(
             [
-                [taste_shift(run, arm, world).mean() for arm in (target, reference)]
+                [float(np.nanmean(taste_shift(run, arm, world))) for arm in (target, reference)]
                 for world in range(run.worlds)
             ]
         )  # (worlds, 2)
