@@ -22,14 +22,13 @@ from loopaudit.simulation.study import Study
 from loopaudit.simulation.world import World
 
 
-def study(*, steps=24, worlds=1, users=60, society=None, **staying) -> Study:
+def study(*, steps=24, worlds=1, users=60, **staying) -> Study:
     return Study.model_validate(
         {
             "study": {"steps": steps, "worlds": worlds, "seed": 3, "arms": ["random", "none"]},
             "world": {"users": users, "items": 80, "topics": 5, "history": 8.0},
             "recommenders": [{"name": "ease", "retrain_every": 4}],
             "staying": staying if staying else None,
-            "society": society,
             "audit": {"sensitivity_worlds": 0},
         }
     )
