@@ -12,12 +12,18 @@ from .border import NOTHING, Requests, Slates
 from .interactions import Ragged
 
 _CELLS_PER_BLOCK = 4_000_000
-"""Score cells handled at once: 16 MB of float32, whatever the number of users."""
+"""Score cells handled at most at once: 16 MB of float32, whatever the number of users."""
+_CELLS_IN_CACHE = 1_000_000
+_ROWS_AT_LEAST = 512
 
 
 def blocks(n_rows: int, n_columns: int) -> list[NDArray[np.int64]]:
-    """Row indices cut so that a block of ``n_columns`` wide rows stays small in memory."""
-    size = max(1, _CELLS_PER_BLOCK // max(1, n_columns))
+    """Row indices cut so that a block of ``n_columns`` wide rows stays small in memory.
+
+    Scores are used while they are in the processor's cache, but a product of few rows is slow.
+    """
+    fits, cached = (cells // max(1, n_columns) for cells in (_CELLS_PER_BLOCK, _CELLS_IN_CACHE))
+    size = max(1, min(fits, max(cached, _ROWS_AT_LEAST)))
     return [np.arange(at, min(at + size, n_rows)) for at in range(0, n_rows, size)]
 
 
@@ -51,18 +57,9 @@ def best(
         without: n rows of items to leave out; None for none.
         finite: whether +inf means "never" too.
     """
-    n, n_items = scores.shape
+    n_items = scores.shape[1]
     if scores.size >= _WORTH_COMPILING and k > 0:
-        from .topk import best_of_rows
-
-        found = Best(
-            np.empty((n, k), np.int32), np.empty((n, k), np.float32), np.empty(n, np.bool_)
-        )
-        left_out = Ragged(np.empty(0, np.int32), np.empty(0, np.int64))
-        rows = np.ascontiguousarray(scores, np.float32)
-        out = left_out if without is None else without
-        best_of_rows(rows, k, out.values, out.offsets, found.items, found.scores, found.odd, finite)
-        return found
+        return _compiled(np.ascontiguousarray(scores, np.float32), k, without, finite)
     values = np.array(scores, np.float32)  # a copy: it is masked
     odd = ~(values.max(axis=1, initial=-np.inf) < np.inf)  # NaN and +inf reach the maximum
     if odd.any() and finite:
@@ -85,6 +82,30 @@ def top_k(scores: NDArray[np.float32], k: int) -> NDArray[np.int32]:
     if scores.size >= _WORTH_COMPILING:
         return best(scores, k, finite=False).items
     return _partitioned(scores, k)
+
+
+def top_k_exact(scores: NDArray[np.float64], k: int) -> NDArray[np.int32]:
+    """(n, k) the same as :func:`top_k` without rounding to single precision; NaN is not allowed."""
+    n, n_items = scores.shape
+    if scores.size >= _WORTH_COMPILING and k > 0:
+        return _compiled(np.ascontiguousarray(scores), k, None, False).items
+    kept = min(k, n_items)
+    out = np.full((n, k), NOTHING, np.int32)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :kept]
+    out[:, :kept] = np.where(np.take_along_axis(scores, order, axis=1) > -np.inf, order, NOTHING)
+    return out
+
+
+def _compiled(scores: NDArray[np.floating], k: int, without: Ragged | None, finite: bool) -> Best:
+    """The best of contiguous rows by the compiled loop, in their own precision."""
+    from .topk import best_of_rows
+
+    n = len(scores)
+    out = Ragged(np.empty(0, np.int32), np.empty(0, np.int64)) if without is None else without
+    items, found = np.empty((n, k), np.int32), np.empty((n, k), scores.dtype)
+    odd = np.empty(n, np.bool_)
+    best_of_rows(scores, k, out.values, out.offsets, items, found, odd, finite)
+    return Best(items, found, odd)
 
 
 def _partitioned(scores: NDArray[np.float32], k: int) -> NDArray[np.int32]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 F = TypeVar("F", bound=Callable[..., Any])
 
 _RUN = 32
-_NEVER = np.float32(-np.inf)
+_NEVER = np.float32(-np.inf)  # of whatever precision
 
 
 def _compiled(function: F) -> F:
@@ -27,19 +27,19 @@ def _compiled(function: F) -> F:
 
 @_compiled
 def best_of_rows(
-    scores: NDArray[np.float32],
+    scores: NDArray[np.floating],
     k: int,
     values: NDArray[np.int32],
     offsets: NDArray[np.int64],
     items: NDArray[np.int32],
-    found: NDArray[np.float32],
+    found: NDArray[np.floating],
     odd: NDArray[np.bool_],
     finite: bool,
 ) -> None:
     """The k best of each row without some of its items, best first, equal ones by index.
 
     Args:
-        scores: (n, m) float32; -inf and NaN mean "never".
+        scores: (n, m) float32 or float64; -inf and NaN mean "never".
         k: places.
         values, offsets: n rows of item indices to leave out (Ragged); offsets may be empty.
         items, found: (n, k), filled in: what is best, -1 for nothing, and its score, -inf for
@@ -48,15 +48,15 @@ def best_of_rows(
         finite: whether +inf means "never" too.
     """
     n, m = scores.shape
-    row = np.empty((m + _RUN - 1) // _RUN * _RUN, np.float32)
+    row = np.empty((m + _RUN - 1) // _RUN * _RUN, scores.dtype)
     row[m:] = _NEVER
-    value = np.empty(k + 1, np.float32)
+    value = np.empty(k + 1, scores.dtype)
     index = np.empty(k + 1, np.int32)
     for r in range(n):
         strange = False
         for j in range(m):
             v = scores[r, j]
-            normal = v < np.float32(np.inf)
+            normal = v < -_NEVER
             strange |= not normal
             row[j] = v if normal or (v > _NEVER and not finite) else _NEVER
         odd[r] = strange

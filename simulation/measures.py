@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..recommenders.concentration import coverage, entropy_bits, gini
+from ..recommenders.datasets.synthetic import cut
 from .columns import Columns
 from .drift import Encounter, consumed
 from .people import taste_distance
@@ -121,7 +122,9 @@ class Measures:
         rank = np.argsort(np.argsort(counts, kind="stable"), kind="stable")
         self.percentile = (rank / max(n_items - 1, 1)).astype(np.float32)
         self.recent = np.zeros((n_users, columns.topics.shape[1]), np.float32)
-        np.add.at(self.recent, columns.past.user, columns.topics[columns.past.item])
+        for rows in cut(len(columns.past), BLOCK):
+            past = columns.past.user[rows], columns.past.item[rows]
+            np.add.at(self.recent, past[0], columns.topics[past[1]])
         length = np.bincount(columns.past.user, minlength=n_users)
         self.recent *= (5.0 / np.maximum(length, 1)).astype(np.float32)[:, None]
         self.clicks = np.zeros(n_users, np.int32)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..catalog import Catalog
 from ..interactions import Interactions
 from ..randomness import generator
+from ..ranking import top_k_exact
 from .dataset import UserTable
 
 TASTE_SCALE = 8.0
@@ -83,8 +84,20 @@ def market(
     rng = generator(seed, "directions")
     directions = _unit(rng.standard_normal((topics, dim)))
     features = _unit(catalog.topics @ directions + _SCATTER * _unit_noise(rng, items, dim))
-    vectors = _unit(taste @ directions + _SCATTER * _unit_noise(rng, users, dim))
+    vectors = np.empty((users, dim), np.float32)
+    for rows in cut(users, _ROWS):  # so that a million people fit into memory
+        scatter = _SCATTER * _unit_noise(rng, rows.stop - rows.start, dim)
+        vectors[rows] = _unit(taste[rows] @ directions + scatter)
     return Market(catalog, people, vectors, activity, awareness, log, features=features)
+
+
+_ROWS = 65_536  # people drawn at once
+_CELLS = 4_000_000  # pairs of a person and an item weighed at once: 32 MB
+
+
+def cut(n: int, size: int) -> list[slice]:
+    """Slices of at most ``size`` rows that cover ``n``."""
+    return [slice(at, min(at + size, n)) for at in range(0, n, size)]
 
 
 _SCATTER = 0.3  # length of the noise added to a topic's direction
@@ -163,13 +176,18 @@ def organic_past(
     mean = history * activity / activity.mean()
     length = np.clip(rng.poisson(mean), min(3, n_items), n_items // 2 or 1)
     quality = np.zeros(n_items, np.float32) if catalog.quality is None else catalog.quality
-    appeal = TASTE_SCALE * (taste @ catalog.topics.T) + quality + awareness  # (users, items)
-    keys = appeal - np.log(-np.log(rng.random((n_users, n_items))))
+    fame = quality + awareness
     longest = int(length.max())
-    top = np.argsort(-keys, axis=1, kind="stable")[:, :longest]  # (users, longest)
-    taken = np.arange(longest)[None, :] < length[:, None]
+    item = np.empty(int(length.sum()), np.int32)
+    at = 0
+    for rows in cut(n_users, max(1, _CELLS // n_items)):
+        keys = TASTE_SCALE * (taste[rows] @ catalog.topics.T) + fame  # (rows, items)
+        keys = keys - np.log(-np.log(rng.random(keys.shape)))
+        top = top_k_exact(keys, longest)  # (rows, longest)
+        drawn = top[np.arange(longest) < length[rows, None]]
+        item[at : at + len(drawn)] = drawn
+        at += len(drawn)
     user = np.repeat(np.arange(n_users, dtype=np.int32), length)
-    step = -1 - np.broadcast_to(np.arange(longest), top.shape)[taken].astype(np.int64)
-    item = top[taken].astype(np.int32)
+    step = np.repeat(np.cumsum(length) - length, length) - np.arange(len(item)) - 1
     order = np.lexsort((user, step))
     return Interactions(user[order], item[order], step[order], n_users, n_items)
