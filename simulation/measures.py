@@ -122,7 +122,7 @@ class Measures:
         rank = np.argsort(np.argsort(counts, kind="stable"), kind="stable")
         self.percentile = (rank / max(n_items - 1, 1)).astype(np.float32)
         self.recent = np.zeros((n_users, columns.topics.shape[1]), np.float32)
-        for rows in cut(len(columns.past), BLOCK):
+        for rows in cut(len(columns.past), 1 << 17):
             past = columns.past.user[rows], columns.past.item[rows]
             np.add.at(self.recent, past[0], columns.topics[past[1]])
         length = np.bincount(columns.past.user, minlength=n_users)
