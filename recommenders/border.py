@@ -228,6 +228,13 @@ class AddsItems(Protocol):
 
 
 @runtime_checkable
+class Withdraws(Protocol):
+    """Is told which items may be shown; the guard filters the others from whatever it answers."""
+
+    def withdraw(self, available: NDArray[np.bool_]) -> None: ...
+
+
+@runtime_checkable
 class Remembers(Protocol):
     """Can be saved and loaded: named arrays only, so no pickle is ever needed."""
 

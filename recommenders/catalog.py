@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -71,6 +72,50 @@ class Catalog:
         """(items,) index of the heaviest topic, -1 where no topic is known."""
         best = self.topics.argmax(axis=1).astype(np.int32)
         return np.where(self.topics.sum(axis=1) > 0, best, np.int32(-1))
+
+    def then(self, later: Catalog) -> Catalog:
+        """This catalog followed by items that entered it; old items keep their indices.
+
+        A trait that only one of the two knows is filled up with what says nothing: quality 0,
+        stance and veracity NaN, not harmful, human, the title as text, a zero vector.
+
+        Raises:
+            UserError: an id stands in both.
+        """
+        a, b = len(self), len(later)
+
+        def joined(name: str, fill: float | bool, dtype: type) -> Any:
+            parts = [getattr(self, name), getattr(later, name)]
+            if all(part is None for part in parts):
+                return None
+            rows = [
+                np.full(n, fill, dtype) if p is None else p
+                for p, n in zip(parts, (a, b), strict=True)
+            ]
+            return np.concatenate(rows).astype(dtype)
+
+        vectors = {}
+        for name in sorted({*self.vectors, *later.vectors}):
+            known = self.vectors.get(name, later.vectors.get(name))
+            blank = [np.zeros((n, known.shape[1]), np.float32) for n in (a, b)]  # type: ignore[union-attr]
+            halves = (self.vectors.get(name, blank[0]), later.vectors.get(name, blank[1]))
+            vectors[name] = np.concatenate(halves).astype(np.float32)
+        said = self.text is not None or later.text is not None
+        return Catalog(
+            ids=self.ids + later.ids,
+            titles=self.titles + later.titles,
+            topics=np.concatenate([self.topics, later.topics]),
+            topic_names=self.topic_names,
+            provider=np.concatenate([self.provider, later.provider]),
+            provider_group=np.concatenate([self.provider_group, later.provider_group]),
+            quality=joined("quality", 0.0, np.float32),
+            stance=joined("stance", np.nan, np.float32),
+            veracity=joined("veracity", np.nan, np.float32),
+            harmful=joined("harmful", False, np.bool_),
+            origin=joined("origin", 0, np.int8),
+            text=(self.text or self.titles) + (later.text or later.titles) if said else None,
+            vectors=vectors,
+        )
 
     def public(self) -> Catalog:
         """The catalog as a recommender may see it: without quality, veracity and harm labels."""

@@ -21,6 +21,7 @@ from .border import NOTHING, Capabilities, LateColumns, Progress, Requests, Slat
 from .catalog import Catalog
 from .containment import TimeUp, call_within
 from .faults import KINDS, Faults, Limits, described, plain
+from .growth import known_history, known_log, widened
 from .interactions import Interactions, LateRagged, Ragged
 from .ranking import best, blocks
 
@@ -43,6 +44,9 @@ class Guard:
 
     Attributes:
         faults: what went wrong so far; may be replaced when a run is resumed.
+        known: how many items the recommender was told of; fewer than ``n_items`` between the entry
+            of items and its next fit, unless it implements AddsItems.
+        available: (items,) which may be shown, None for all.
     """
 
     def __init__(
@@ -60,6 +64,8 @@ class Guard:
         self.filter_history = filter_history
         self.catalog = catalog
         self.faults = Faults()
+        self.known = n_items
+        self.available: NDArray[np.bool_] | None = None
         self._stuck: Thread | None = None  # a call abandoned at its limit that has not come back
 
     # -- what it says of itself ----------------------------------------------------------------
@@ -103,6 +109,31 @@ class Guard:
         if not done:
             self.faults.off = True
 
+    def add_items(self, catalog: Catalog) -> None:
+        """Items entered at the end of the catalog; it is told now, or at its next fit."""
+        self.n_items, self.catalog = len(catalog), catalog
+        add = self._attribute("add_items")
+        if not callable(add):
+            if not callable(self._attribute("fit")):  # it never heard of a catalog
+                self.known = self.n_items
+        elif self._learn("add_items", lambda: add(_own(catalog))):
+            self.known = self.n_items
+
+    def withdraw(self, available: NDArray[np.bool_]) -> None:
+        """From now on only these items are shown, whatever the recommender answers."""
+        self.available = None if available.all() else available.copy()
+        told = self._attribute("withdraw")
+        if callable(told):
+            self._learn("withdraw", lambda: told(available.copy()))
+
+    def grown(self) -> NDArray[np.int64]:
+        """(1,) how many items it knows, for a checkpoint."""
+        return np.array([self.known], np.int64)
+
+    def regrow(self, catalog: Catalog, known: NDArray[np.int64]) -> None:
+        """The catalog as it was at a checkpoint; what it knows of it comes with its own state."""
+        self.n_items, self.catalog, self.known = len(catalog), catalog, int(known[0])
+
     def update(self, log: Interactions, *, since: int, seed: int = 0, full: bool = False) -> None:
         """Let it learn on; one that fails goes on as it was, one that hangs is switched off.
 
@@ -116,10 +147,17 @@ class Guard:
         if declared == "none":
             return
         log, since = self._heard(log, since)
-        if callable(update) and not (full and callable(fit) and catalog is not None):
+        can_fit = callable(fit) and catalog is not None
+        behind = self.known < self.n_items and declared == "refit"  # its update knows old items
+        if callable(update) and not (can_fit and (full or behind)):
+            if self.known < self.n_items:
+                log, since = known_log(log, self.known, since=since)
             self._learn("update", lambda: update(_own(log), since=since, seed=seed))
         elif callable(fit) and catalog is not None and (full or declared == "refit"):
-            self._learn("update", lambda: fit(_own(log), _own(catalog), seed=seed, progress=None))
+            if self._learn(
+                "update", lambda: fit(_own(log), _own(catalog), seed=seed, progress=None)
+            ):
+                self.known = self.n_items
         else:
             self.faults.add("fit_failed", 1, f"update: declared {declared!r}, but has no way to")
 
@@ -173,6 +211,8 @@ class Guard:
         raw = self._scores_of(part, rows, answer)
         if raw is None:
             return
+        if self.available is not None:
+            raw = np.where(self.available, raw, np.float32(-np.inf))
         found = best(raw, part.k, without=self._hidden(part))
         if found.odd.any():
             self._note("not_finite", rows[found.odd], answer, "scores are NaN or infinite")
@@ -185,17 +225,17 @@ class Guard:
     ) -> NDArray[np.float32] | None:
         """(rows, items) float32, maybe the recommender's own array; None if the call failed."""
         score = self._attribute("score")
-        value = self._answer_of(lambda: score(_own_requests(part)), rows, answer)
+        value = self._answer_of(lambda: score(self._asked(part)), rows, answer)
         if value is _FAILED:
             return None
         raw = _array(value)
-        if raw is None or raw.shape != (len(rows), self.n_items):
+        if raw is None or raw.shape != (len(rows), self.known):
             said = "scores are not an array" if raw is None else f"scores {raw.dtype} {raw.shape}"
-            expected = (len(rows), self.n_items)
+            expected = (len(rows), self.known)
             self._fail("wrong_shape", rows, answer, f"{said}, expected float32 {expected}")
             return None
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.asarray(raw, dtype=np.float32)
+            return widened(np.asarray(raw, dtype=np.float32), self.n_items)
 
     def _score_matrix(
         self, part: Requests, rows: NDArray[np.int64], answer: Answer
@@ -214,8 +254,9 @@ class Guard:
     def _by_list(self, part: Requests, rows: NDArray[np.int64], answer: Answer) -> None:
         hidden = self._hidden(part)
         longest = 0 if hidden is None else int(hidden.lengths.max(initial=0))
-        ask = max(part.k, min(part.k + longest, self.n_items))
-        asked = _own_requests(replace(part, k=ask))
+        gone = 0 if self.available is None else int((~self.available).sum())
+        ask = max(part.k, min(part.k + longest + gone, self.n_items))
+        asked = self._asked(replace(part, k=ask))
         recommend = self._attribute("recommend")
         value = self._answer_of(lambda: recommend(asked), rows, answer)
         if value is _FAILED:
@@ -260,6 +301,8 @@ class Guard:
         hidden = self._hidden(part)
         if hidden is not None:
             keep &= ~hidden.contains(items, self.n_items)
+        if self.available is not None:  # no fault: it cannot know
+            keep &= self.available[items]  # the last item's stands for -1, which is never kept
         place = np.cumsum(keep, axis=1) - 1
         row, column = np.nonzero(keep & (place < part.k))
         kept = row, column, place[row, column]
@@ -310,10 +353,14 @@ class Guard:
         rows = np.flatnonzero((found < requests.k) & ~answer.failed)
         if len(rows) == 0:
             return
-        left = np.full(len(rows), self.n_items)
+        could = np.arange(self.n_items) < self.known
+        if self.available is not None:
+            could &= self.available
+        left = np.full(len(rows), could.sum())
         hidden = self._hidden(requests.take(rows))
         if hidden is not None:
             pairs = np.unique(hidden.row_index * self.n_items + hidden.values)
+            pairs = pairs[could[pairs % self.n_items]]
             left -= np.bincount(pairs // self.n_items, minlength=len(rows))
         short = found[rows] < np.minimum(left, requests.k)
         self.faults.add("short", int(short.sum()))
@@ -366,6 +413,16 @@ class Guard:
             self.faults.off = True
         elif not self._learn("load_state", lambda: load(state)):
             self.faults.off = True
+
+    def _asked(self, requests: Requests) -> Requests:
+        """Requests of its own, without items that it was not told of."""
+        if self.known < self.n_items:
+            history = known_history(requests.history, self.known)
+            unwanted = requests.unwanted
+            if unwanted is not None:
+                unwanted = known_history(unwanted, self.known)
+            requests = replace(requests, history=history, unwanted=unwanted)
+        return _own_requests(requests)
 
     # -- containment ---------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from ..recommenders.datasets.synthetic import Market
 from ..recommenders.interactions import Interactions
 from ..recommenders.randomness import stream, uniform
 from .drift import Space
+from .newcomers import NewItems
 
 
 @dataclass
@@ -33,6 +34,8 @@ class Columns:
         present: (users,) whether a person is in the world: arrived, and has not left.
         traits: further columns of people by name (opinion, satisfaction, ...), owned by processes
             and laws; in every checkpoint.
+        born: (items,) the step at which each entered, 0 for those that were there.
+        available: (items,) which may be shown and found.
         activity: (users,) chance of being there in a step.
         taste_scale: utility of a perfect match, in logits.
         initial_taste, taste: (users, d), rows sum to 1 or have length 1.
@@ -53,6 +56,8 @@ class Columns:
     present: NDArray[np.bool_]
     quality: NDArray[np.float32]
     awareness: NDArray[np.float32]
+    born: NDArray[np.int32]
+    available: NDArray[np.bool_]
     activity: NDArray[np.float32]
     taste_scale: float
     initial_taste: NDArray[np.float32]
@@ -90,6 +95,8 @@ class Columns:
             present=np.ones(n, np.bool_),
             quality=np.zeros(len(topics), np.float32) if quality is None else _plain(quality),
             awareness=start.awareness,
+            born=np.zeros(len(start.catalog), np.int32),
+            available=np.ones(len(start.catalog), np.bool_),
             activity=_plain(start.activity),
             taste_scale=start.taste_scale,
             initial_taste=taste,
@@ -98,6 +105,26 @@ class Columns:
             slate=slate,
             rows=rows,
         )
+
+    def add_items(self, new: NewItems) -> None:
+        """Items enter at the end; what was there keeps its index. Replaces the items' columns."""
+
+        def longer(name: str, rows: NDArray[Any]) -> None:
+            old = getattr(self, name)
+            setattr(self, name, np.concatenate([old, rows.astype(old.dtype)]))
+
+        n = len(new.catalog)
+        self.catalog = self.catalog.then(new.catalog)
+        one_array = self.features is self.topics
+        longer("topics", new.catalog.topics)
+        if one_array:
+            self.features = self.topics
+        else:
+            longer("features", new.features)
+        longer("quality", new.quality)
+        longer("awareness", new.awareness)
+        longer("born", np.full(n, self.t) if new.born is None else new.born)
+        longer("available", np.ones(n))
 
     def active(self) -> NDArray[np.int32]:
         """Who is there in this step: the same people in every arm."""

@@ -105,13 +105,34 @@ class Split:
         for part in self.parts:
             part.fit(log, catalog, seed=seed, progress=progress)
 
+    def add_items(self, catalog: Catalog) -> None:
+        """Tell both of items that entered."""
+        for part in self.parts:
+            part.add_items(catalog)
+
+    def withdraw(self, available: NDArray[np.bool_]) -> None:
+        """Show none but these items."""
+        for part in self.parts:
+            part.withdraw(available)
+
+    def grown(self) -> NDArray[np.int64]:
+        """(2,) how many items each knows."""
+        return np.concatenate([part.grown() for part in self.parts])
+
+    def regrow(self, catalog: Catalog, known: NDArray[np.int64]) -> None:
+        """The catalog at a checkpoint and how much of it each knows."""
+        for part, one in zip(self.parts, known, strict=True):
+            part.regrow(catalog, one[None])
+
     def update(self, log: Interactions, *, since: int, seed: int = 0, full: bool = False) -> None:
         """Let both learn on, from everybody or each from its own people."""
         for part, own in zip(self.parts, (self.treated, ~self.treated), strict=True):
             if self.pooled:
                 part.update(log, since=since, seed=seed, full=full)
                 continue
-            kept = (log.step < 0) | own[log.user]
+            everybody = np.ones(log.n_users, np.bool_)  # people without a group are in both
+            everybody[: len(own)] = own
+            kept = (log.step < 0) | everybody[log.user]
             part.update(log.take(kept), since=int(kept[:since].sum()), seed=seed, full=full)
 
     def recommend(self, requests: Requests) -> Slates:

@@ -16,6 +16,7 @@ from ..recommenders.guard import Faults
 from ..recommenders.randomness import child_seed
 from .arms import Arm, arms_of
 from .experiment import Served, Split, treated
+from .newcomers import to_arrays
 from .process import series_of
 from .run import Factories, fit_seed, guarded, sensitivity_models, variant, world_name
 from .staying import beginning, only_lived
@@ -166,6 +167,11 @@ class ArmRun:
         self.store.put_frame(f"{self.prefix}series/{self.place}.parquet", series)
         outcomes = only_lived(world.measures.outcomes(), world.columns)
         self.store.put_frame(f"{self.prefix}outcomes/{self.place}.parquet", outcomes)
+        if world.changes_catalog:
+            name = f"{self.prefix}catalogs/{self.place}.parquet"
+            now = world.columns
+            times = {"born": now.born, "available": now.available}
+            self.store.put_frame(name, now.catalog.to_frame().with_columns(**times))
         guard = world.platform.recommender
         faults = guard.faults if guard is not None else Faults()
         done: dict[str, object] = {"faults": faults.to_dict()}
@@ -347,6 +353,10 @@ class ArmRun:
             "learnt_rows": np.array(platform.learnt_rows),
             "updates": np.array(platform.schedule.updates),
             **{f"rejections/{name}": rows for name, rows in platform.rejections.state().items()},
+            **{
+                f"items/{name}": rows
+                for name, rows in to_arrays(world.columns, world.platform.n_first).items()
+            },
             **{f"trait/{name}": column for name, column in world.columns.traits.items()},
             **{
                 f"process/{process.key}/{name}": value
@@ -358,6 +368,7 @@ class ArmRun:
             **{f"model/{name}": np.asarray(value) for name, value in model.items()},
         }
         if guard is not None:
+            held["known"] = guard.grown()
             tally = json.dumps(guard.faults.to_dict()).encode()
             held["faults"] = np.frombuffer(tally, dtype=np.uint8)
         self.store.put_arrays(self.checkpoint, held)
@@ -365,6 +376,7 @@ class ArmRun:
     def _restore(self, world: World, held: Arrays) -> None:
         platform, measures = world.platform, world.measures
         world.columns.t = int(held["t"])
+        world.restore_items(_under(held, "items/"))
         world.columns.taste[:] = held["taste"]
         world.columns.satiation[:] = held["satiation"]
         world.columns.present[:] = held["present"]
@@ -380,6 +392,7 @@ class ArmRun:
         self.series = {name: value.tolist() for name, value in _under(held, "series/").items()}
         guard = platform.recommender
         if guard is not None:
+            platform.regrow(held["known"])
             guard.load_state(_under(held, "model/"))
             guard.faults = Faults.from_dict(json.loads(held["faults"].tobytes()))
         self._remove_parts(world.columns.t // PART_STEPS)

@@ -215,6 +215,11 @@ class Measures:
         self.current.update(inequality(self.exposure))
         self.current["retrained"] = float(retrained)
 
+    def add_items(self, n: int) -> None:
+        """Tallies of items that entered: never shown, and unknown before the loop."""
+        self.exposure = np.pad(self.exposure, (0, n))
+        self.percentile = np.pad(self.percentile, (0, n))
+
     def taste_shift(self) -> NDArray[np.float64]:
         """(users,) distance between taste now and at the start; see people.taste_distance."""
         now = self.columns

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..recommenders.border import LateColumns, Requests, Slates
 from ..recommenders.interactions import Interactions, Ragged
-from ..recommenders.randomness import child_seed, generator, stream, uniform
+from ..recommenders.randomness import child_seed, generator, gumbel, stream, uniform
 from ..recommenders.ranking import top_k
 from .arms import Arm
 from .columns import Columns
@@ -76,6 +76,8 @@ class Platform(mesa.Agent):
         self.rejections = Rejections(len(columns.taste))
         self.schedule = Schedule(arm)
         self.retrained = False
+        self.n_first = len(columns.catalog)  # their draws do not move when others enter
+        self._newcomers = stream(columns.seed, f"browse newcomers/{arm.luck}")
         self._browsed = generator(columns.seed, "browse", arm.luck).bit_generator.random_raw()
 
     @property
@@ -112,6 +114,23 @@ class Platform(mesa.Agent):
         )
         return self._shuffled(users, slates) if self.arm.kind == "shuffled" else slates
 
+    def add_items(self) -> None:
+        """Items entered the catalog: the recommender is told."""
+        if self.recommender is not None:
+            self.recommender.add_items(self.columns.catalog.public())
+
+    def withdraw(self) -> None:
+        """Items left: the recommender's answers are filtered."""
+        if self.recommender is not None:
+            self.recommender.withdraw(self.columns.available)
+
+    def regrow(self, known: NDArray[np.int64]) -> None:
+        """Catalog and offer as they were at a checkpoint, before its recommender's state."""
+        if self.recommender is not None:
+            self.recommender.regrow(self.columns.catalog.public(), known)
+            if not self.columns.available.all():
+                self.recommender.withdraw(self.columns.available)
+
     def _shuffled(self, users: NDArray[np.int32], slates: Slates) -> Slates:
         """The same items in random order: what the ranking does is gone, the selection stays."""
         now = self.columns
@@ -130,6 +149,7 @@ class Platform(mesa.Agent):
         match = np.einsum("nt,it->ni", now.taste[users], now.features)
         utility = now.taste_scale * match + now.quality
         utility[history.row_index, history.values] = -np.inf
+        utility[:, ~now.available] = -np.inf
         return Slates(top_k(utility.astype(np.float32), now.slate))
 
     def _organic(self, users: NDArray[np.int32], history: Ragged) -> Slates:
@@ -146,13 +166,24 @@ class Platform(mesa.Agent):
             n = min(size, len(now.taste) - first)
             low, high = np.searchsorted(users, [first, first + size])
             if high == low:  # nobody asks: the draws are jumped over
-                rng.bit_generator.advance(n * len(now.catalog))  # type: ignore[attr-defined]
+                rng.bit_generator.advance(n * self.n_first)  # type: ignore[attr-defined]
                 continue
-            everyone = rng.random((n, len(now.catalog)))
+            everyone = rng.random((n, self.n_first))
             rows = slice(int(low), int(high))
             noise = -np.log(-np.log(everyone[users[rows] - first]))
+            noise = self._with_newcomers(noise, users[rows])
             slates[rows] = self._glance(users[rows], history.take(np.arange(low, high)), noise)
         return Slates(slates)
+
+    def _with_newcomers(
+        self, noise: NDArray[np.float64], users: NDArray[np.int32]
+    ) -> NDArray[np.float64]:
+        """(n, items) the same with noise for items that entered later, keyed by person and item."""
+        entered = np.arange(self.n_first, len(self.columns.catalog))
+        if len(entered) == 0:
+            return noise
+        more = gumbel(self._newcomers, self.columns.t, users[:, None], entered[None, :])
+        return np.concatenate([noise, more], axis=1)
 
     def _glance(
         self, users: NDArray[np.int32], history: Ragged, noise: NDArray[np.float64]
@@ -164,6 +195,7 @@ class Platform(mesa.Agent):
         glance = SEARCH_SKILL * now.taste_scale * match
         keys = glance + now.quality + now.awareness + noise
         keys[history.row_index, history.values] = -np.inf
+        keys[:, ~now.available] = -np.inf
         k = min(now.slate, keys.shape[1])
         top = np.argpartition(-keys, k - 1, axis=1)[:, :k]
         rank = np.argsort(-np.take_along_axis(keys, top, axis=1), axis=1, kind="stable")
@@ -215,7 +247,7 @@ class Platform(mesa.Agent):
             np.concatenate([past.item, *self.clicks_item]).astype(np.int32),
             np.concatenate([past.step, *self.clicks_step]),
             past.n_users,
-            past.n_items,
+            len(self.columns.catalog),
         )
 
     def learn(self) -> None:

@@ -185,10 +185,32 @@ class Run:
         fixed = ("user", "id", "activity", "taste")
         return tuple(name for name in self.users(world).columns if name not in fixed)
 
-    def catalog(self, world: int) -> Catalog:
-        """The items of a world, with the truth about them."""
+    def catalog(self, world: int, *, arm: str | None = None) -> Catalog:
+        """The items of a world, with the truth about them.
+
+        Args:
+            world: its number.
+            arm: as the catalog was at the end of this arm, with the items that entered; None for
+                the items the world began with. Indices of the first are the same in both.
+        """
         names = tuple(self._store.json(f"worlds/{world_name(world)}/topics.json"))
-        return Catalog.from_frame(self._one(f"worlds/{world_name(world)}/catalog.parquet"), names)
+        return Catalog.from_frame(self._items(world, arm), names)
+
+    def supply(self, arm: str, world: int) -> pl.DataFrame:
+        """One row an item of an arm's final catalog: item, id, title, provider, origin and the
+        other traits, born (the step it entered, 0 for those that were there), available."""
+        frame = self._items(world, arm)
+        if "born" in frame.columns:
+            return frame
+        return frame.with_columns(born=pl.lit(0, pl.Int32), available=pl.lit(True))
+
+    def _items(self, world: int, arm: str | None) -> pl.DataFrame:
+        if arm is not None:
+            self._known(arm)
+            grown = f"{self._prefix}catalogs/{arm}/{world_name(world)}.parquet"
+            if self._store.exists(grown):
+                return self._one(grown)
+        return self._one(f"worlds/{world_name(world)}/catalog.parquet")
 
     def features(self, world: int) -> NDArray[np.float32]:
         """(items, d) what tastes are matched with: the topics, or the items' unit vectors."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import mesa
 import numpy as np
@@ -19,6 +19,7 @@ from .cohort import Cohort, prepare
 from .columns import Columns
 from .engine import engine_of
 from .measures import SERIES, Measures, blocks_of
+from .newcomers import NewItems, from_arrays
 from .people import recent_of, segment_of, segments
 from .person import persons_of
 from .platform import Platform
@@ -163,6 +164,38 @@ class World(mesa.Model):
             f"World({kind}, {len(self.columns.users)} users, {items} items, {topics} topics, "
             f"seed {self.study.study.seed})"
         )
+
+    @property
+    def changes_catalog(self) -> bool:
+        """Whether items entered or left."""
+        now = self.columns
+        return len(now.catalog) > self.platform.n_first or not bool(now.available.all())
+
+    def add_items(self, new: NewItems) -> None:
+        """Items enter the catalog, for everybody: people, measures, platform.
+
+        Args:
+            new: see newcomers.like, which makes them.
+
+        Raises:
+            UserError: an id that the catalog holds already.
+        """
+        self.columns.add_items(new)
+        self.measures.add_items(len(new.catalog))
+        self.platform.add_items()
+
+    def withdraw(self, items: NDArray[np.integer]) -> None:
+        """These items are not shown or found any more; histories keep them."""
+        self.columns.available[items] = False
+        self.platform.withdraw()
+
+    def restore_items(self, held: Mapping[str, NDArray[Any]]) -> None:
+        """The catalog as it was at a checkpoint; the recommender's part comes with its state."""
+        new = from_arrays(self.columns, dict(held))
+        if new is not None:
+            self.columns.add_items(new)
+            self.measures.add_items(len(new.catalog))
+        self.columns.available[:] = held["available"]
 
     def step(self) -> None:
         """Serve, choose, change, log, learn; then collect the measures of the step."""

@@ -31,6 +31,7 @@ class Random:
         self.seed = seed
         self.repeat = repeat
         self.n_items = 0
+        self._gone = np.zeros(0, np.int64)  # items that may not be shown
 
     def fit(
         self,
@@ -47,6 +48,10 @@ class Random:
         """From now on draws from the larger catalog."""
         self.n_items = len(catalog)
 
+    def withdraw(self, available: NDArray[np.bool_]) -> None:
+        """From now on draws from these items only, so that its propensities stay exact."""
+        self._gone = np.flatnonzero(~available)
+
     def recommend(self, requests: Requests) -> Slates:
         """Slates with exact propensities: each of the m items left has chance 1/m in every slot."""
         shape = (len(requests), requests.k)
@@ -61,6 +66,7 @@ class Random:
         draws = requests.uniform(purpose, np.arange(self.n_items))  # (n, items)
         if not self.repeat:
             draws[requests.history.row_index, requests.history.values] = np.inf
+        draws[:, self._gone[self._gone < self.n_items]] = np.inf
         kept = min(requests.k, self.n_items)
         best = np.arange(self.n_items)[None, :].repeat(len(requests), axis=0)
         if 0 < kept < self.n_items:

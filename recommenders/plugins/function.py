@@ -64,6 +64,10 @@ class FunctionRecommender:
         """Learns the catalog's ids; a function has nothing to train."""
         self._vocabulary = Vocabulary(catalog.ids)
 
+    def add_items(self, catalog: Catalog) -> None:
+        """Learns the ids of the items that entered."""
+        self._vocabulary = Vocabulary(catalog.ids)
+
     def recommend(self, requests: Requests) -> Slates:
         """One call of the function for each request."""
         items = np.full((len(requests), requests.k), NOTHING, np.int32)

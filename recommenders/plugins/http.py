@@ -88,6 +88,10 @@ class HttpRecommender:
             declared = {}
         self._capabilities = capabilities_of(declared)
 
+    def add_items(self, catalog: Catalog) -> None:
+        """Learns the ids of the items that entered; they may stand in later histories."""
+        self._vocabulary = Vocabulary(catalog.ids)
+
     def recommend(self, requests: Requests) -> Slates:
         """One POST for the batch.
 

@@ -111,6 +111,10 @@ class ProcessRecommender:
         files = {"fit": str(folder / "log.csv"), "catalog": str(folder / "catalog.csv")}
         self._fit(child, {**files, "seed": seed & 0x7FFFFFFF})
 
+    def add_items(self, catalog: Catalog) -> None:
+        """Learns the ids of the items that entered; they may stand in later histories."""
+        self._vocabulary = Vocabulary(catalog.ids)
+
     def recommend(self, requests: Requests) -> Slates:
         """One line there, one line back.
 
