@@ -14,6 +14,7 @@ from markupsafe import Markup
 from . import page, tables, words
 from .cards import general_cards, method_cards
 from .figures import DASHES, trajectory_svg
+from .kinds import kinds_of_people
 from .trajectories import ARM_ORDER, Band, Trajectory, trajectories
 
 if TYPE_CHECKING:
@@ -108,8 +109,7 @@ def _facts(result: AuditResult, run: Run | None) -> dict[str, Any]:
         "steps": study.get("steps", run.steps if run else 0),
         "arms": [(arm, words.ARMS[arm]) for arm in ("target", *arms) if arm in words.ARMS],
         "data": words.data_words(result.study),
-        "model": people.get("model", "habitual"),
-        "model_words": words.USER_MODELS.get(people.get("model", ""), ""),
+        "people": kinds_of_people(result.study),
         "slate": people.get("slate", ""),
         "date": result.created[:10],
         "time": result.created,

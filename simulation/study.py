@@ -166,6 +166,15 @@ class UsersSection(BehaviourSection):
         "the endpoint of [chat] what to choose",
     )
 
+    @model_validator(mode="after")
+    def _chat_asks_no_law(self) -> UsersSection:
+        if self.persons == "chat" and (self.choice != Logit() or self.feedback):
+            raise ValueError(
+                "people with persons = 'chat' choose and rate as the endpoint answers; leave out "
+                "choice and feedback, or set persons = 'scripted'"
+            )
+        return self
+
 
 class ChatSection(ChatSettings):
     """[chat]: the endpoint that people with persons = 'chat' choose by."""
@@ -302,6 +311,12 @@ class Study(Section):
             raise ValueError(
                 f"[people] rows must be at most slate ({self.people.slate}), got "
                 f"{self.people.rows}: a row without an item is no row"
+            )
+        laws = [kind.choice.law for kind in self.users or (self.people,)]
+        if self.people.rows > 1 and "carousel" not in laws:
+            raise ValueError(
+                f"[people] rows = {self.people.rows}, and nobody looks at rows; set choice = "
+                "'carousel' in [people] or in one of [[users]]"
             )
         return self
 

@@ -146,7 +146,7 @@ def _table(title: str, section: BaseModel, *, comments: bool) -> Iterable[str]:
         if note and len(line) < 33 and len(note) < 95:
             yield f"{line.ljust(34)}# {note}"
         elif line:
-            yield from (f"# {part}" for part in wrap(note, 97))
+            yield from (f"# {part}" for part in wrap(note, 97, break_on_hyphens=False))
             yield line
     yield ""
 

@@ -112,6 +112,16 @@ WRONG = [
         "the law 'boredom' is named twice; it remembers only once (study.toml, [people] change)",
     ),
     (
+        "[people]\nrows = 2",
+        "[people] rows = 2, and nobody looks at rows; set choice = 'carousel' in [people] or in "
+        "one of [[users]] (study.toml)",
+    ),
+    (
+        '[[users]]\npersons = "chat"\nchoice = "cascade"',
+        "people with persons = 'chat' choose and rate as the endpoint answers; leave out choice "
+        "and feedback, or set persons = 'scripted' (study.toml, [[users]] number 1)",
+    ),
+    (
         "[people]\nrows = 20",
         "[people] rows must be at most slate (10), got 20: a row without an item is no row "
         "(study.toml)",

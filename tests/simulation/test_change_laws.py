@@ -369,7 +369,12 @@ def study_with(laws, dim, **more):
         {
             "study": {"seed": 4, "steps": 14, "worlds": 1, "arms": ["none"]},
             "world": {"users": 150, "items": 80, "topics": 5, "dim": dim, "history": 5.0},
-            "people": {"slate": 6, "rows": 2, "outside_utility": 5.0, **laws},
+            "people": {
+                "slate": 6,
+                "rows": 2 if laws.get("choice") == "carousel" else 1,
+                "outside_utility": 5.0,
+                **laws,
+            },
             "audit": {"sensitivity_worlds": 0},
             "recommenders": [{"name": "popularity", "retrain_every": 4}],
             **more,
