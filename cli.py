@@ -107,7 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(context.get_help() if context else _EPILOG)
                 return 2
             hint = f" See `{context.command_path} --help`." if context else ""
-            return _failed(given, 2, "error", usage().replace("\n", " ") + hint)
+            said = usage().replace("\n", " ").rstrip(".")
+            return _failed(given, 2, "error", f"{said}.{hint}")
         return _failed(
             given, 3, "broke", f"{describe(error)}; the traceback is in {log(error, None)}."
         )
@@ -156,7 +157,9 @@ def init(
     except FileExistsError:
         raise UserError(f"{path} exists and is not overwritten; name another file") from None
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
+        raise UserError(
+            f"cannot write {path}: {error.strerror}; name a file in a folder that exists"
+        ) from None
     console.told("next", f"edit it, then: loopaudit audit {path}")
     return console.finish(0, f"wrote {path}", path=path)
 
@@ -202,6 +205,7 @@ def audit(
     from .simulation.study_file import read_study, recommender_study, with_overrides
 
     console = Console("audit", as_json=as_json, quiet=quiet)
+    _refuse_no_subject(subject)
     if Path(subject).is_dir():
         if data or out or folder or columns:
             raise UserError(
@@ -229,6 +233,20 @@ def audit(
             subject, dataset=data, folder=folder, columns=columns or (), overrides=overrides or ()
         )
     return _audited(console, _simulated(console, study, out, workers, executor), None)
+
+
+def _refuse_no_subject(subject: str) -> None:
+    """A mistyped or unfit path is told as a path, not as an unknown recommender."""
+    takes = "audit takes a run directory, a study file (.toml) or a recommender"
+    path = Path(subject)
+    if not subject.strip():
+        raise UserError(f"nothing was named; {takes}")
+    if path.suffix == ".toml" or ":" in subject:
+        return
+    if path.is_file():
+        raise UserError(f"{subject} is a file; {takes} (one in a file is path/file.py:attr)")
+    if "/" in subject and not path.exists() and path.suffix != ".py":
+        raise UserError(f"there is no directory {subject}; {takes}")
 
 
 def _simulated(

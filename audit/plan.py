@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 PLAN_SCHEMA = 1
 FILE_NAME = "plan.json"
 
+_CURE = "restore it, or remove it and have the audit say that it was declared afterwards"
+
 When = Literal["before the run", "after the run"]
 _Flat = dict[str, Any]
 
@@ -184,8 +186,7 @@ class Plan:
             raise UserError(f"plan schema {PLAN_SCHEMA} can be read, got {data.get('schema')}")
         if plan.hash != data.get("hash"):
             raise UserError(
-                "the plan was changed after it was declared: its hash does not match; "
-                "restore it, or remove it and have the audit say that it was declared afterwards"
+                f"the plan was changed after it was declared: its hash does not match; {_CURE}"
             )
         return plan
 
@@ -212,9 +213,9 @@ class Plan:
         try:
             data = json.loads(path.read_text("utf-8"))
         except (OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be read: {error}") from error
+            raise UserError(f"{path} cannot be read: {error}; {_CURE}") from error
         if not isinstance(data, dict):
-            raise UserError(f"{path} is no plan of LoopAudit")
+            raise UserError(f"{path} is no plan of LoopAudit; {_CURE}")
         try:
             return cls.from_json(data)
         except UserError as error:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from html import escape
 from io import StringIO
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from ..audit.finding import Finding, Verdict
@@ -83,17 +84,29 @@ class Report:
 
         given = Path(path)
         file = given / "audit.json" if given.is_dir() else given
+        if not given.exists():
+            raise UserError(f"there is no run directory {given}")
+        if given.is_dir() and not (given / "manifest.json").exists() and not file.exists():
+            raise UserError(f"{given} is not a run directory: it has no manifest.json")
         if not file.is_file():
-            raise UserError(f"{file} does not exist; run `loopaudit audit {given}` first")
+            raise UserError(
+                f"{given} was not audited; run `loopaudit audit {quote(str(given))}` first"
+            )
         try:
             held = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UserError(f"{file} cannot be read: {error}") from error
+        except (OSError, ValueError) as error:
+            raise UserError(f"{file} cannot be read: {error}; audit again") from error
         if not isinstance(held, dict):
-            raise UserError(f"{file} is no audit result")
-        result = AuditResult.from_json(held)
+            raise UserError(f"{file} is no audit result; audit again")
+        try:
+            result = AuditResult.from_json(held)
+        except UserError as error:
+            raise UserError(f"{file}: {error}") from error
         home = file.parent
-        return cls(result, Run.open(home) if (home / "manifest.json").is_file() else None)
+        run = Run.open(home) if (home / "manifest.json").is_file() else None
+        if run is not None and result.manifest.get("sha256") != run.manifest["sha256"]:
+            raise UserError(f"{file} is about another run than the one beside it; audit again")
+        return cls(result, run)
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -6,6 +6,7 @@ a run directory holds every default, so a run can be repeated from it alone.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -20,6 +21,8 @@ USER_MODELS = ("habitual", "curious", "impressionable")
 Arm = Literal["random", "popularity", "frozen", "none", "shuffled", "oracle"]
 ARMS: tuple[Arm, ...] = ("random", "popularity", "frozen", "none")
 
+_LONGEST_LABEL = 100  # bytes
+
 Scalar = bool | int | float | str
 
 
@@ -28,6 +31,7 @@ class StudySection(Section):
 
     name: str = Field(
         default="study",
+        max_length=120,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
         description="names the run directory",
     )
@@ -387,4 +391,7 @@ def label_of(recommender: RecommenderSection) -> str:
     if not recommender.label:
         tail = tail.replace(".py:", ".")
     safe = "".join(c if c.isalnum() or c in "._-" else "." for c in tail).strip(".")
+    if len(safe.encode()) > _LONGEST_LABEL:  # file systems allow 255 bytes
+        short = safe.encode()[:_LONGEST_LABEL].decode(errors="ignore")
+        safe = f"{short}-{hashlib.sha256(raw.encode()).hexdigest()[:8]}"
     return safe or "recommender"

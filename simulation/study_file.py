@@ -36,8 +36,10 @@ def read_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"no such study file: {path}. `loopaudit init {path}` writes one") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {error}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"cannot read {path}: it is not UTF-8 text; name a study file") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; name a study file") from None
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -330,6 +332,8 @@ def _complaint(one: Any, place: tuple[str | int, ...]) -> str:
             return f"{key} must be a number, got {got!r}"
         case "bool_type" | "bool_parsing":
             return f"{key} must be true or false, got {got!r}"
+        case "string_too_long":
+            return f"{key} must have at most {about['max_length']} characters, got {len(got)}"
         case "string_type":
             return f"{key} must be text in quotes, got {got!r}"
         case "string_pattern_mismatch":

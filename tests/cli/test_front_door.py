@@ -165,6 +165,19 @@ MISTAKES = {
     "unknown file": (["audit", "nowhere/mine.py:Model"], "nowhere/mine.py"),
     "unknown auditor": (["audit", "ease", "--set", 'audit.auditors=["nope"]'], "nope"),
     "unknown split": (["evaluate", "ease", "--split", "sideways"], "sideways"),
+    "nothing named": (["audit", ""], "nothing was named; audit takes a run directory"),
+    "a file that is no study": (["audit", "odd.csv"], "odd.csv is a file; audit takes a run"),
+    "a run directory mistyped": (["audit", "runs/none"], "there is no directory runs/none"),
+    "a folder for a study": (["simulate", "folder"], "cannot read folder: Is a directory"),
+    "bytes for a study": (["simulate", "bytes.toml"], "it is not UTF-8 text; name a study file"),
+    "a report of no run": (["report", "folder"], "folder is not a run directory"),
+    "a report of a file": (["report", "odd.csv"], "odd.csv is a file; name the run directory"),
+    "a very long name": (
+        ["audit", "ease", "--set", f"study.name={'x' * 200}"],
+        "name must have at most 120 characters, got 200 (--set study.name)",
+    ),
+    "init where there is no folder": (["init", "none/study.toml"], "in a folder that exists"),
+    "an unknown executor": (["audit", "ease", "--executor", "threads"], "unknown executor"),
     "a threshold nobody asks for": (
         ["audit", "ease", "--set", "audit.tau.nope=0.1"],
         "nope",
@@ -186,6 +199,7 @@ def test_a_mistake_is_one_line_exit_2_and_leaves_nothing_behind(
     (tmp_path / "who.toml").write_text('[[recommenders]]\nname = "eaze"')
     (tmp_path / "empty.toml").write_text("")
     (tmp_path / "odd.csv").write_text("person,thing\n1,2\n")
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "folder").mkdir()
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "thesis.txt").write_text("mine")

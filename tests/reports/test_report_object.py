@@ -121,7 +121,7 @@ def test_a_saved_audit_is_opened_again_and_gives_the_same_page(result: Any, tmp_
 
 
 def test_opening_what_is_no_audit_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="loopaudit audit"):
+    with pytest.raises(UserError, match="is not a run directory: it has no manifest"):
         Report.open(tmp_path)
     (tmp_path / "audit.json").write_text("[1", encoding="utf-8")
     with pytest.raises(UserError, match="cannot be read"):

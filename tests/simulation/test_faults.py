@@ -226,6 +226,41 @@ def test_an_edited_manifest_is_refused_and_never_read(
         assert str(root) in line
 
 
+AUDITS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "cut off": (lambda run: cut(run / "audit.json"), "audit.json cannot be read"),
+    "an object": (lambda run: (run / "audit.json").write_text("{}"), "audit the run again"),
+    "a list": (lambda run: (run / "audit.json").write_text("[]"), "no audit result; audit again"),
+    "another run's": (
+        lambda run: shutil.copy(run.parent / "other/audit.json", run / "audit.json"),
+        "is about another run than the one beside it; audit again",
+    ),
+}
+
+
+def test_a_report_is_of_this_run_or_refused(
+    faults: Any, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    simulate(
+        faults.tiny(study={**faults.study, "seed": 4}, audit={"families": ["bubbles"]}),
+        out=tmp_path / "other",
+        workers=1,
+    )
+    run = shutil.copytree(whole, tmp_path / "run")
+    for root in (run, tmp_path / "other"):
+        bubbles = ["--set", "audit.families=['bubbles']"]
+        assert cli.main(["audit", str(root), "--quiet", *bubbles]) in (0, 1, 4)
+    capsys.readouterr()
+    kept = (run / "audit.json").read_bytes()
+    assert cli.main(["report", str(run), "--quiet"]) in (0, 1, 4)
+    for damage, said in AUDITS.values():
+        (run / "audit.json").write_bytes(kept)
+        damage(run)
+        assert cli.main(["report", str(run), "--quiet"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line
+        assert str(run) in line
+
+
 def test_a_manifest_that_is_gone_leaves_no_run(faults: Any, whole: Path, tmp_path: Path) -> None:
     root = shutil.copytree(whole, tmp_path / "run")
     (root / "manifest.json").unlink()

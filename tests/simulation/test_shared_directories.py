@@ -105,8 +105,8 @@ def test_audit_report_and_a_second_simulate_are_told_while_a_run_is_written(
     for command, said in (
         (["audit", "run"], "run is being written by another process; wait for it to end"),
         (["simulate", "study.toml", "--out", "run"], "is being written by another process"),
-        (["report", "run"], "run `loopaudit audit run` first"),
-        (["compare", "run", "run"], "run `loopaudit audit run` first"),
+        (["report", "run"], "run was not audited; run `loopaudit audit run` first"),
+        (["compare", "run", "run"], "run was not audited; run `loopaudit audit run` first"),
     ):
         assert cli.main(command) == 2
         (line,) = capsys.readouterr().err.splitlines()
