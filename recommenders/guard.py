@@ -111,6 +111,9 @@ class Guard:
 
     def add_items(self, catalog: Catalog) -> None:
         """Items entered at the end of the catalog; it is told now, or at its next fit."""
+        if self.available is not None:
+            entered = np.ones(len(catalog) - self.n_items, np.bool_)
+            self.available = np.concatenate([self.available, entered])
         self.n_items, self.catalog = len(catalog), catalog
         add = self._attribute("add_items")
         if not callable(add):

@@ -84,6 +84,17 @@ def like(
     )
 
 
+def fresh_ids(catalog: Catalog, n: int, *, word: str = "new") -> tuple[str, ...]:
+    """n ids that a catalog does not hold: the word and the index that the item will have."""
+    taken, found = set(catalog.ids), []
+    for index in range(len(catalog), len(catalog) + n):
+        name = f"{word}-{index:05d}"
+        while name in taken:
+            name += "+"
+        found.append(name)
+    return tuple(found)
+
+
 _OPTIONAL = ("quality", "stance", "veracity", "harmful", "origin")
 
 

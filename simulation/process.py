@@ -54,6 +54,10 @@ def processes(study: Study, world: World) -> tuple[Process, ...]:
         from .staying import Staying
 
         found.append(Staying(world, study.staying))
+    if study.supply is not None:
+        from .creators import Creators
+
+        found.append(Creators(world, study.supply))
     return tuple(found)
 
 

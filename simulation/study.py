@@ -16,6 +16,7 @@ from .choice import Logit
 from .laws import ChangeLaw, ChoiceLaw, FeedbackLaw, names
 from .section import Section
 from .society_settings import StayingSection
+from .supply_settings import SupplySection
 
 USER_MODELS = ("habitual", "curious", "impressionable")
 Arm = Literal["random", "popularity", "frozen", "none", "shuffled", "oracle"]
@@ -286,6 +287,7 @@ class Study(Section):
     users: tuple[UsersSection, ...] = ()
     chat: ChatSection = Field(default_factory=lambda: ChatSection())
     staying: StayingSection | None = None
+    supply: SupplySection | None = None
     recommenders: tuple[RecommenderSection, ...] = ()
     experiments: tuple[ExperimentSection, ...] = ()
     audit: AuditSection = Field(default_factory=lambda: AuditSection())

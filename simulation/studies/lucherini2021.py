@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 
 from ...recommenders.randomness import generator
+from ..making import follow
 from ..selecting import Ranked
 from . import markets
 from .markets import MODELS, Floats
@@ -38,8 +39,6 @@ DISTANCE = {"popularity": -0.29, "social": -0.21, "mf": -0.03, "random": 0.07, "
 
 _FIGURE = "figure of the T-RECS experiments, 400 simulations"
 _ORDER = "order in that figure"
-FLOOR = 1e-4
-"""Profiles never fall below: an attribute that low is practically never made."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +83,6 @@ def profile_entropy(profiles: Floats) -> float:
 def made(profiles: Floats, luck: np.random.Generator) -> Floats:
     """(creators, attributes) one new item each."""
     return np.array([luck.dirichlet(0.1 * profile) for profile in profiles])
-
-
-def follow(profiles: Floats, creator: markets.Ints, items: Floats, rate: float) -> Floats:
-    """Profiles after the clicks on ``items`` (clicks, attributes) made by ``creator``."""
-    moved = profiles.copy()
-    np.add.at(moved, creator, rate * items)
-    moved /= moved.sum(axis=1, keepdims=True)
-    return np.clip(moved, FLOOR, 1.0)
 
 
 def mean_distance(items: Floats) -> float:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import nnls
 
 from loopaudit.recommenders.errors import UserError
+from loopaudit.simulation.making import FLOOR
 from loopaudit.simulation.selecting import Ranked
 from loopaudit.simulation.studies import (
     chaney2018,
@@ -315,7 +316,7 @@ def test_clicks_pull_the_profile_of_the_items_creator_only() -> None:
     np.testing.assert_allclose(after[0], 0.25)
     np.testing.assert_allclose(after[1], [0.625, 0.125, 0.125, 0.125])
     narrow = lucherini2021.follow(after, np.array([1]), items[:1], 1e9)
-    assert narrow[1].min() == lucherini2021.FLOOR
+    assert narrow[1].min() == FLOOR
 
 
 # Echo chambers -----------------------------------------------------------------------------------

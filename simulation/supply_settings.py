@@ -1,0 +1,66 @@
+"""What study.toml says of supply: who makes items, machines that flood, adversaries who push.
+
+The equations stand in making.py, creators.py, generators.py and attacks.py.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from .section import Section
+
+
+class SupplySection(Section):
+    """[supply]: who makes new items, and what becomes of old ones."""
+
+    release: Annotated[int, Field(ge=0)] = Field(
+        default=1, description="items that a creator releases each time, 0 = nothing new is made"
+    )
+    every: Annotated[int, Field(ge=1)] = Field(default=5, description="steps between releases")
+    creators: Annotated[int, Field(ge=1)] = Field(
+        default=20, description="how many, where the catalog's items name no provider"
+    )
+    concentration: Annotated[float, Field(gt=0)] = Field(
+        default=2.0, description="items are drawn from Dirichlet(concentration x profile)"
+    )
+    follow: Annotated[float, Field(ge=0)] = Field(
+        default=0.0005, description="a click adds so much of the item to its creator's profile"
+    )
+    allot: Literal["equal", "viability"] = Field(
+        default="equal", description="who releases: all alike, or by discounted clicks"
+    )
+    weight: Annotated[float, Field(ge=0)] = Field(
+        default=2.0, description="viability is softmax(weight x log(1 + discounted clicks))"
+    )
+    discount: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.96, description="what clicks count one step later"
+    )
+    leave_below: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="creators leave below this share of the mean viability, 0 = never"
+    )
+    patience: Annotated[int, Field(ge=0)] = Field(
+        default=10, description="steps before a creator may leave"
+    )
+    take_along: bool = Field(default=False, description="who leaves takes all items along")
+    enter: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="creators who enter in a step, on average"
+    )
+    lifetime: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="mean steps that an item stays available, 0 = for ever"
+    )
+    awareness_half_life: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="steps that halve the odds to find an item by oneself, 0 = never"
+    )
+    appeal_half_life: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="steps that halve the odds to take an item, 0 = never"
+    )
+
+    @model_validator(mode="after")
+    def _lives_a_step(self) -> SupplySection:
+        if 0 < self.lifetime < 1:
+            raise ValueError(
+                f"lifetime must be 0 (for ever) or at least 1 step, got {self.lifetime}"
+            )
+        return self
