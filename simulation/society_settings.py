@@ -35,9 +35,10 @@ class StayingSection(Section):
     period: Annotated[int, Field(ge=0)] = Field(
         default=0, description="steps of such a period, 0 = the whole run"
     )
-    pleased_by: Literal["match", "choice"] = Field(
+    pleased_by: Literal["match", "choice", "satisfaction"] = Field(
         default="match",
-        description="what a visit is worth: mean match of what was taken, or 1 if something was",
+        description="what a visit is worth: mean match of what was taken, 1 if something was, or "
+        "the state that change = 'satisfaction' keeps",
     )
     memory: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.8, description="what satisfaction keeps after a visit"

@@ -205,6 +205,8 @@ class Staying(mesa.Agent):
         worth = taken.any(axis=1).astype(np.float64)
         if section.pleased_by == "match":
             worth = np.nan_to_num(average(shown.match, taken))
+        elif section.pleased_by == "satisfaction":
+            worth = traits["satisfaction"][users]
         content = section.memory * traits["content"][users] + (1 - section.memory) * worth
         traits["content"][users] = content
         luck = uniform(stream(now.seed, "leaves"), now.t, users)

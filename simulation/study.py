@@ -327,6 +327,17 @@ class Study(Section):
         return self
 
     @model_validator(mode="after")
+    def _satisfaction_is_kept(self) -> Study:
+        if self.staying is not None and self.staying.pleased_by == "satisfaction":
+            for kind in self.users or (self.people,):
+                if "satisfaction" not in [law.law for law in kind.change]:
+                    raise ValueError(
+                        "[staying] pleased_by = 'satisfaction' needs the law 'satisfaction' in "
+                        "change of [people], or of every one of [[users]]"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _laws_fit_the_tastes(self) -> Study:
         for kind in (self.people, *self.users):
             for law in kind.change:

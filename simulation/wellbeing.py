@@ -97,9 +97,10 @@ class Satisfaction(Change):
     An item's lure c (1 clickbait, 0 wholesome) makes it worth ``pull * c`` logits more when it is
     shown; consuming it moves a person's net positive exposure, ``n <- memory n - 2 (c - 1/2) +
     noise``. Their satisfaction is ``sigmoid(tau n)`` (trait "satisfaction", 1/2 at the start), and
-    the outside option is worth ``cost * (1 - 2 satisfaction)`` logits more. Consumed for ever, an
-    item of lure c gives ``n = -(2c - 1) / (1 - memory)``. What pays in the long run flips where
-    the sensitivity tau grows: between .01 and .1 with RecSim's constants.
+    the outside option is worth ``cost * (1 - 2 satisfaction)`` logits more. With ``[staying]``
+    ``pleased_by = "satisfaction"`` it also decides how often people come, and whether they leave.
+    Consumed for ever, an item of lure c gives ``n = -(2c - 1) / (1 - memory)``. What pays in the
+    long run flips where the sensitivity tau grows: between .01 and .1 with RecSim's constants.
 
     Source: long-term satisfaction environment of RecSim, Ie et al. (2019), arXiv:1909.04847
     (its code; the docstring there has the sign of the clickbait term wrong).

@@ -312,6 +312,25 @@ def test_in_a_world_clickbait_pays_at_once_and_costs_later_if_people_are_sensiti
     assert keen[0][1] < keen[1][1]  # in the long run only where nobody minds
 
 
+def test_who_is_satisfied_stays_where_staying_asks_this_law():
+    raw = {
+        "world": {"users": 300, "items": 60, "topics": 4},
+        "people": {"change": [{"law": "satisfaction", "tau": 1.0, "cost": 0.0}]},
+        "staying": {"pleased_by": "satisfaction", "memory": 0.0, "expected": 0.5, "leave": 0.05},
+    }
+    world = World(study_from(raw, source="test"))
+    for _ in range(12):
+        world.step()
+    traits = world.columns.traits
+    seen = world.shown.users
+    assert traits["content"][seen] == pytest.approx(traits["satisfaction"][seen])
+    stayed, left = (traits["satisfaction"][traits["left"] == gone].mean() for gone in (False, True))
+    assert stayed > left + 0.02
+    del raw["people"]
+    with pytest.raises(UserError, match="needs the law 'satisfaction' in change"):
+        study_from(raw, source="test")
+
+
 def test_a_catalog_without_the_trait_is_refused_by_name():
     with pytest.raises(UserError, match=r"reads the items' veracity.*set lure = 'quality'"):
         people(Satisfaction(), [[1.0, 0, 0]], veracity=None)

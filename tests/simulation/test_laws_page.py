@@ -50,3 +50,22 @@ def test_list_shows_every_law_with_what_it_is_for(capsys):
         for name, law in laws.items():
             assert name in said
             assert summary(law) in said
+
+
+def test_the_study_on_the_page_is_audited_from_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("study.toml").write_text(EXAMPLE + '[[recommenders]]\nname = "ease"\n', encoding="utf-8")
+    sizes = ["study.steps=4", "study.worlds=2", "world.users=60", "world.items=80"]
+    quick = [*sizes, "study.arms=['none']", "audit.sensitivity_worlds=0", "audit.shadows=2"]
+    options = [part for one in quick for part in ("--set", one)]
+    run = ["--out", "run", "--workers", "1", "--quiet"]
+    assert cli.main(["audit", "study.toml", *run, *options]) in (0, 1, 4)
+    page = Path("run/report.html").read_text(encoding="utf-8")
+    assert "60 % are <strong>browsers</strong>" in page
+    assert "they choose by the law carousel" in page
+    again = Path("again.toml")
+    again.write_text(Path("run/study.toml").read_text(encoding="utf-8"), encoding="utf-8")
+    assert cli.main(["simulate", "again.toml", "--out", "same", "--workers", "1", "--quiet"]) == 0
+    for part in sorted(Path("run/events").rglob("*.parquet")):
+        same = Path("same") / part.relative_to("run")
+        assert same.read_bytes() == part.read_bytes()
