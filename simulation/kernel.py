@@ -25,7 +25,8 @@ _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _LN_2 = 0.6931471805599453
 _SQRT_HALF_BITS = np.int64(0x3FE6A09E667F3BCD)
-_LANES = 8
+_SQRT_HALF_BITS_32 = np.int32(0x3F3504F3)
+_LANES = 4  # of double precision in a vector of 256 bits
 _RECENT = np.float32(0.9)  # measures.py says what it is
 _DUST = np.float32(1e-30)
 """What faded below this is nothing: numbers near the smallest float slow a processor down."""
@@ -144,11 +145,26 @@ def _ln(x: float) -> float:
     m = np.int64(bits - (e << np.int64(52))).view(np.float64)
     s = (m - 1.0) / (m + 1.0)
     z = s * s
-    p = 1 / 19.0 + z * (1 / 21.0 + z * (1 / 23.0))
-    p = 1 / 13.0 + z * (1 / 15.0 + z * (1 / 17.0 + z * p))
-    p = 1 / 7.0 + z * (1 / 9.0 + z * (1 / 11.0 + z * p))
-    p = z * (1 / 3.0 + z * (1 / 5.0 + z * p))
+    z_2 = z * z
+    z_4 = z_2 * z_2  # pairs of terms, so that few wait for one another
+    low = (1 / 3.0 + z * (1 / 5.0)) + z_2 * (1 / 7.0 + z * (1 / 9.0))
+    middle = (1 / 11.0 + z * (1 / 13.0)) + z_2 * (1 / 15.0 + z * (1 / 17.0))
+    high = (1 / 19.0 + z * (1 / 21.0)) + z_2 * (1 / 23.0)
+    p = z * (low + z_4 * (middle + z_4 * high))
     return np.float64(e) * _LN_2 + (2.0 * s + 2.0 * s * p)
+
+
+@_inlined
+def _log_2(x: np.float32) -> np.float32:
+    """Logarithm to base 2 of a positive normal number, to single precision; see :func:`_ln`."""
+    bits = np.float32(x).view(np.int32)
+    e = (bits - _SQRT_HALF_BITS_32) >> np.int32(23)
+    m = np.int32(bits - (e << np.int32(23))).view(np.float32)
+    s = (m - np.float32(1)) / (m + np.float32(1))
+    z = s * s
+    p = np.float32(1 / 5) + z * (np.float32(1 / 7) + z * np.float32(1 / 9))
+    p = s + s * z * (np.float32(1 / 3) + z * p)
+    return np.float32(e) + np.float32(2 / _LN_2) * p
 
 
 @_inlined
@@ -192,15 +208,15 @@ def at_step(luck: np.uint64, t: int) -> np.uint64:
 
 
 @_inlined
-def _entropy(rows: NDArray[np.float32], u: int) -> float:
+def _entropy(rows: NDArray[np.float32], u: int) -> np.float32:
     """Shannon entropy in bits of the weights in row ``u``; NaN where they sum to 0."""
-    total = 0.0
-    inner = 0.0
+    total = np.float32(0)
+    inner = np.float32(0)
     for t in range(rows.shape[1]):
-        x = np.float64(rows[u, t])
+        x = rows[u, t]
         total += x
-        inner += x * _ln(x) if x > 0 else 0.0
-    return abs(_ln(total) - inner / total) / _LN_2 if total > 0 else np.nan
+        inner += x * _log_2(x) if x > 0 else np.float32(0)
+    return abs(_log_2(total) - inner / total) if total > 0 else np.float32(np.nan)
 
 
 @_inlined
