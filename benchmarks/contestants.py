@@ -1,9 +1,10 @@
 """What the loop is timed against: physical floors, and two plain engines that do the same work.
 
-The work of one user-step: one person is shown one slate of 10, chooses once by a multinomial logit
-with position bias and outside option, moves a 64-dimensional taste towards what was taken, and
-grows tired of its topics (16) and recovers. The plain engines keep no measures and no log, filter
-no history and write no event: they do less than the loop.
+The work of one user-step: one person is shown one slate of 10, which holds nothing they consumed,
+chooses once by a multinomial logit with position bias and outside option, moves a 64-dimensional
+taste towards what was taken, grows tired of its topics (16) and recovers; and the measures of the
+step are taken: entropies of slates and of recent consumption, match, popularity, shift of tastes,
+Gini and coverage of exposure. The plain engines can leave the measures out, and write no log.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from loopaudit.recommenders.ranking import blocks, top_k
 
-DIM, SLATE, TOPICS = 64, 10, 16
+DIM, SLATE, LIST, TOPICS = 64, 10, 20, 16
 DRIFT, SATIATION, RECOVERY, PLACE, OUTSIDE, SCALE = 0.02, 0.3, 0.2, 0.5, 2.5, 8.0
 
 Floats = NDArray[np.float32]
@@ -80,7 +81,7 @@ def choice_floor(users: int, steps: int) -> Callable[[], int]:
 
     def work() -> int:
         for _ in range(steps):
-            noise = -np.log(rng.standard_exponential((users, SLATE + 1), dtype=np.float32))
+            noise = gumbel(rng, (users, SLATE + 1))
             (utility + noise).argmax(axis=1)
         return users * steps
 
@@ -90,35 +91,107 @@ def choice_floor(users: int, steps: int) -> Callable[[], int]:
 class PlainColumns(mesa.Model):
     """The same society as one Mesa model over NumPy columns, as one writes it by hand."""
 
-    def __init__(self, users: int, items: int, every: int) -> None:
+    def __init__(self, users: int, items: int, every: int, *, measures: bool = True) -> None:
         super().__init__(rng=np.random.default_rng(1))
         rng = np.random.default_rng(3)
         self.every, self.t, self.vectors = every, 0, Vectors(users, items)
-        self.taste, self.features = unit(rng, users), unit(rng, items)
+        self.start, self.features = unit(rng, users), unit(rng, items)
+        self.taste = self.start.copy()
         self.topics = rng.dirichlet(np.full(TOPICS, 0.1), items).astype(np.float32)
         self.quality = 0.4 * rng.standard_normal(items, dtype=np.float32)
+        self.percentile = rng.random(items, dtype=np.float32)
         self.tired = np.zeros((users, TOPICS), np.float32)
+        self.recent = np.full((users, TOPICS), 0.1, np.float32)
         self.place = (PLACE * np.log1p(np.arange(SLATE))).astype(np.float32)
         self.luck = np.random.default_rng(4)
+        self.met = np.zeros((users, items), np.bool_)
+        self.exposure = np.zeros(items, np.int64)
+        self.clicks, self.slots = np.zeros(users, np.int32), np.zeros(users, np.int32)
+        self.slate_match, self.click_match = np.zeros(users), np.zeros(users)
+        self.measures = measures
+        self.series: list[dict[str, float]] = []
+
+    def refresh(self) -> None:
+        """New lists, without what everybody consumed so far."""
+        n = len(self.met)
+        self.lists = np.empty((n, LIST), np.int32)
+        for rows in blocks(n, len(self.topics)):
+            scores = self.vectors.users[rows] @ self.vectors.items.T
+            scores[self.met[rows]] = -np.inf
+            self.lists[rows] = argpartition(scores, LIST)
+        self.used = np.zeros((n, LIST), np.bool_)
 
     def step(self) -> None:
         """Everybody sees a slate, chooses, and changes."""
         if self.t % self.every == 0:
-            self.lists = self.vectors.lists(SLATE, argpartition)
+            self.refresh()
         self.t += 1
-        shown, everyone = self.lists, np.arange(len(self.taste))
+        everyone = np.arange(len(self.taste))
+        where = np.argsort(self.used, axis=1, kind="stable")[:, :SLATE]  # the first unused ones
+        shown = np.take_along_axis(self.lists, where, axis=1)
         fit = np.einsum("nkd,nd->nk", self.features[shown], self.taste)
-        bored = np.einsum("nkt,nt->nk", self.topics[shown], self.tired)
+        topics = self.topics[shown]
+        bored = np.einsum("nkt,nt->nk", topics, self.tired)
         utility = SCALE * fit + self.quality[shown] - SATIATION * bored - self.place
-        noise = -np.log(self.luck.standard_exponential((len(shown), SLATE + 1), dtype=np.float32))
+        noise = gumbel(self.luck, (len(shown), SLATE + 1))
         utility += noise[:, :SLATE]
         best = utility.argmax(axis=1)
         took = np.flatnonzero(utility[everyone, best] > OUTSIDE + noise[:, SLATE])
-        taken = shown[took, best[took]]
+        place = best[took]
+        taken = shown[took, place]
+        self.used[took, where[took, place]] = True
+        self.met[took, taken] = True
         moved = (1 - DRIFT) * self.taste[took] + DRIFT * self.features[taken]
         self.taste[took] = moved / np.linalg.norm(moved, axis=1, keepdims=True)
         self.tired *= 1 - RECOVERY
         self.tired[took] += self.topics[taken]
+        if self.measures:
+            self.count(shown, fit, topics, took, taken, fit[took, place])
+
+    def count(
+        self,
+        shown: NDArray[np.int32],
+        fit: Floats,
+        topics: Floats,
+        took: NDArray[np.int64],
+        taken: NDArray[np.int32],
+        liked: Floats,
+    ) -> None:
+        """The tallies of everybody and the measures of the step."""
+        self.exposure += np.bincount(shown.ravel(), minlength=len(self.exposure))
+        self.slots += SLATE
+        self.slate_match += fit.sum(axis=1)
+        self.clicks[took] += 1
+        self.click_match[took] += liked
+        self.recent *= 0.9
+        self.recent[took] += self.topics[taken]
+        chord = np.linalg.norm(self.taste - self.start, axis=1)
+        spread = np.sort(self.exposure)
+        rank = 2 * np.arange(1, len(spread) + 1) - len(spread) - 1
+        self.series.append(
+            {
+                "slate_entropy": float(entropy(topics.sum(axis=1)).mean()),
+                "click_entropy": float(entropy(self.recent).mean()),
+                "click_rate": len(took) / len(shown),
+                "slate_utility": float(fit.mean()),
+                "click_utility": float(liked.mean()),
+                "popularity": float(self.percentile[shown].mean()),
+                "taste_shift": float((2 / np.pi * np.arcsin(0.5 * chord)).mean()),
+                "exposure_gini": float((rank * spread).sum() / (len(spread) * spread.sum())),
+                "coverage": float((self.exposure > 0).mean()),
+            }
+        )
+
+
+def gumbel(luck: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+    """Standard Gumbel noise, the fastest way NumPy has."""
+    return -np.log(luck.standard_exponential(shape, dtype=np.float32) + np.float32(1e-20))
+
+
+def entropy(weights: Floats) -> Floats:
+    """(n,) Shannon entropy in bits of each row."""
+    share = weights / weights.sum(axis=1, keepdims=True)
+    return -(share * np.log2(np.maximum(share, 1e-30))).sum(axis=1)
 
 
 class PlainPerson(mesa.Agent):
@@ -127,48 +200,87 @@ class PlainPerson(mesa.Agent):
     def __init__(self, model: PlainObjects, number: int) -> None:
         super().__init__(model)
         self.number = number
-        self.taste = model.start[number].copy()
+        self.start = model.start[number]
+        self.taste = self.start.copy()
         self.tired = np.zeros(TOPICS, np.float32)
+        self.recent = np.full(TOPICS, 0.1, np.float32)
+        self.met: set[int] = set()
+        self.clicks = self.slots = 0
+        self.slate_match = self.click_match = self.shift = 0.0
+        self.slate_entropy = self.click_entropy = 0.0
 
     def step(self) -> None:
-        """See a slate, choose, change."""
+        """See a slate, choose, change, be counted."""
         model: PlainObjects = self.model
-        shown = model.lists[self.number]
-        utility = SCALE * (model.features[shown] @ self.taste) + model.quality[shown]
-        utility -= SATIATION * (model.topics[shown] @ self.tired) + model.place
-        noise = -np.log(model.luck.standard_exponential(SLATE + 1))
-        utility += noise[:SLATE]
-        best = utility.argmax()
+        shown = [i for i in model.lists[self.number].tolist() if i not in self.met][:SLATE]
+        fit = model.features[shown] @ self.taste
+        topics = model.topics[shown]
+        utility = SCALE * fit + model.quality[shown] - SATIATION * (topics @ self.tired)
+        utility -= model.place[: len(shown)]
+        noise = gumbel(model.luck, (len(shown) + 1,))
+        utility += noise[:-1]
+        best = int(utility.argmax())
+        taken = utility[best] > OUTSIDE + noise[-1]
         self.tired *= 1 - RECOVERY
-        if utility[best] > OUTSIDE + noise[SLATE]:
+        self.recent *= 0.9
+        if taken:
             item = shown[best]
+            self.met.add(item)
             self.taste = (1 - DRIFT) * self.taste + DRIFT * model.features[item]
             self.taste /= np.sqrt(self.taste @ self.taste)
             self.tired += model.topics[item]
+            self.recent += model.topics[item]
+        if not model.measures:
+            return
+        model.exposure[shown] += 1
+        self.slots += len(shown)
+        self.slate_match += float(fit.sum())
+        self.slate_entropy = float(entropy(topics.sum(axis=0)[None])[0])
+        if taken:
+            self.clicks += 1
+            self.click_match += float(fit[best])
+            self.click_entropy = float(entropy(self.recent[None])[0])
+            chord = np.sqrt(((self.taste - self.start) ** 2).sum())
+            self.shift = float(2 / np.pi * np.arcsin(0.5 * chord))
 
 
 class PlainObjects(PlainColumns):
     """The society of :class:`PlainColumns`, every person an agent; lists are made as there."""
 
-    def __init__(self, users: int, items: int, every: int) -> None:
-        super().__init__(users, items, every)
-        self.start = self.taste
+    def __init__(self, users: int, items: int, every: int, *, measures: bool = True) -> None:
+        super().__init__(users, items, every, measures=measures)
         for number in range(users):
             PlainPerson(self, number)
+        means = ("slate_entropy", "click_entropy", "shift", "clicks", "slate_match")
+        self.collector = mesa.DataCollector(
+            {name: [_mean_over_agents, [self, name]] for name in means}
+        )
 
     def step(self) -> None:
         """Everybody in turn."""
         if self.t % self.every == 0:
-            self.lists = self.vectors.lists(SLATE, argpartition)
+            self.refresh()
         self.t += 1
         self.agents.do("step")
+        if self.measures:
+            self.collector.collect(self)
+
+
+def _mean_over_agents(model: PlainObjects, name: str) -> float:
+    return float(model.agents.agg(name, np.mean))
 
 
 def plain(
-    kind: type[PlainColumns], users: int, items: int, steps: int, every: int
+    kind: type[PlainColumns],
+    users: int,
+    items: int,
+    *,
+    steps: int,
+    every: int,
+    measures: bool = True,
 ) -> Callable[[], int]:
     """So many steps of a plain engine."""
-    model = kind(users, items, every)
+    model = kind(users, items, every, measures=measures)
 
     def work() -> int:
         for _ in range(steps):
