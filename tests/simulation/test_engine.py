@@ -11,6 +11,7 @@ from loopaudit.recommenders.guard import Guard
 from loopaudit.recommenders.randomness import bits, stream
 from loopaudit.simulation import kernel
 from loopaudit.simulation.arms import Arm
+from loopaudit.simulation.footprint import footprint
 from loopaudit.simulation.measures import SERIES, Measures
 from loopaudit.simulation.study import RecommenderSection
 from loopaudit.simulation.study_file import study_from
@@ -158,3 +159,12 @@ def test_other_laws_of_change_are_lived_law_by_law_and_compiled_is_refused_for_t
 def test_plain_people_are_lived_by_the_compiled_engine_unless_numpy_is_asked_for():
     assert lived({}, "auto", steps=0).engine.name == "compiled"
     assert lived({}, "numpy", steps=0).engine.name == "numpy"
+
+
+def test_a_person_takes_at_most_700_bytes_of_state_with_tastes_of_64_dimensions():
+    world = {"users": 777, "items": 90, "topics": 16, "dim": 64, "history": 6.0}
+    held = footprint(lived({"world": world}, "compiled", steps=2))
+    # two tastes, satiation, recent topics: 640 of them
+    assert 640 < held.state <= 700
+    # 4 bytes a consumption, where it begins, and room for what comes
+    assert 4 * 6 < held.history < 4 * 6 + 8 + 8 + 4 * 16 + 8
