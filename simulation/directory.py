@@ -98,7 +98,8 @@ def prepare(study: Study, store: DiskStore, factories: Factories) -> bool:
         store.put_text("study.toml", to_toml(study))
         return False
     held = manifest.read_manifest(root)
-    if held["finished"]:
+    if held["finished"]:  # it is read in place of a new one, so it must be what a new one would be
+        refuse_changed(held, study, factories, root=root, libraries=False)
         return True
     refuse_changed(held, study, factories, root=root)
     store.sweep()

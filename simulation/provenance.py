@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import inspect
 import os
+import platform
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -37,12 +38,14 @@ def provenance(study: Study, factories: Factories) -> Provenance:
     """Everything a run's bytes depend on beside the study.
 
     Returns:
-        "versions" of libraries, "code" (a digest of LoopAudit's own source), "recommenders" with
-        the digests of each plug-in's source (None where it cannot be seen: a URL), "data", and
-        "inputs" that arguments name (weights, recorded answers).
+        "versions" of libraries, "machine" (rounding differs between kinds), "code" (a digest of
+        LoopAudit's own source), "recommenders" with the digests of each plug-in's source (None
+        where it cannot be seen: a URL), "data", and "inputs" that arguments name (weights,
+        recorded answers).
     """
     return {
         "versions": library_versions(),
+        "machine": _machine(),
         "code": _own_code(),
         "recommenders": [_recommender(section, factories) for section in study.recommenders],
         "data": _data(study),
@@ -50,12 +53,13 @@ def provenance(study: Study, factories: Factories) -> Provenance:
     }
 
 
-def changes(then: Provenance, study: Study, factories: Factories) -> str:
+def changes(then: Provenance, study: Study, factories: Factories, *, libraries: bool = True) -> str:
     """What is not as it was when a run was begun, in words with the cure; "" if nothing.
 
     Args:
         then: the manifest of the run.
         study, factories: what the run goes on with.
+        libraries: also look at libraries, the machine and LoopAudit's own code.
     """
     before = {one["label"]: one for one in then["recommenders"]}
     for section in study.recommenders:
@@ -69,6 +73,10 @@ def changes(then: Provenance, study: Study, factories: Factories) -> str:
     for name, stamp in then["inputs"].items():
         if not _still(Path(name), stamp):
             return f"the file {name} changed; restore it"
+    if not libraries:
+        return ""
+    if then["machine"] != _machine():
+        return f"the machine was {then['machine']} and is {_machine()} now; go on there"
     versions = library_versions()
     for name in sorted(versions):
         old, new = str(then["versions"].get(name)), versions[name]
@@ -94,6 +102,10 @@ def library_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+def _machine() -> str:
+    return f"{platform.system()} {platform.machine()}"
 
 
 def _minor(version: str) -> str:
@@ -237,8 +249,9 @@ def _source_of(factory: object) -> dict[str, str] | None:
     thing = given[0] if given else factory
     if not (inspect.isclass(thing) or inspect.isroutine(thing)):
         thing = type(thing)
+    parts = [c for c in thing.__mro__ if c is not object] if inspect.isclass(thing) else [thing]
     try:
-        text = inspect.getsource(thing)
+        text = "\n".join(inspect.getsource(part) for part in parts)
     except (OSError, TypeError):
         return None
     return {"source": hashlib.sha256(text.encode()).hexdigest()}
@@ -297,13 +310,20 @@ def _still(path: Path, stamp: str) -> bool:
         return False
 
 
-def refuse_changed(then: Provenance, study: Study, factories: Factories, *, root: Path) -> None:
+def refuse_changed(
+    then: Provenance,
+    study: Study,
+    factories: Factories,
+    *,
+    root: Path,
+    libraries: bool = True,
+) -> None:
     """Stop where what a run is made with is not what it was begun with.
 
     Raises:
         UserError: what changed, and the cure.
     """
-    if said := changes(then, study, factories):
+    if said := changes(then, study, factories, libraries=libraries):
         raise UserError(
             f"{root} was begun with something else than there is now: {said}, or choose "
             "another --out"

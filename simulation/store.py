@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import io
@@ -269,6 +270,11 @@ def unwritable(root: Path, error: OSError) -> UserError:
     """What to say of a directory that nothing can be written to."""
     if root.is_symlink() and not root.exists():
         return UserError(f"{root} is a link to {os.readlink(root)}, which does not exist")
+    if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+        return UserError(
+            f"the file system of {root} knows no locks ({error.strerror}), so two processes could "
+            "write there at once; choose another place"
+        )
     return UserError(
         f"nothing can be written to {root} ({error.strerror}); make it writable, or work on a "
         "copy of it elsewhere"

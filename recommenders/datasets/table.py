@@ -88,7 +88,8 @@ def load_table(path: Path, *, columns: Mapping[str, str] | None = None) -> Datas
         n_items=len(item_ids),
         value=frame["value"].to_numpy().astype(np.float32)[order] if "value" in roles else None,
     )
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     clock: Literal["time", "order"] = "time" if "time" in roles else "order"
     source = f"the file {path.name}"
     return Dataset(

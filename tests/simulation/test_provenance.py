@@ -8,8 +8,10 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from loopaudit.recommenders.border import Capabilities, Slates
 from loopaudit.simulation import journal
 from loopaudit.simulation.manifest import read_manifest
 from loopaudit.simulation.run import Run
@@ -269,3 +271,58 @@ def test_a_plugin_changed_after_its_run_is_not_probed_in_its_place(
     assert run.events("mine.Trending", 0).collect().height > 0
     for probe in (lambda: run.create("mine.Trending"), lambda: run.recommender("mine.Trending", 0)):
         faults.refused("changed .* restore it, or simulate again", probe)
+
+
+def test_a_finished_run_is_not_read_in_place_of_one_with_another_plugin(
+    faults: Any, tmp_path: Path
+) -> None:
+    """As when a cell of a notebook is run again after mine.py was edited."""
+    file, out = tmp_path / "mine.py", tmp_path / "run"
+    file.write_text(TRENDING.format(more="", sign="-"))
+    study = plugged(faults, f"{file}:Trending")
+    simulate(study, out=out, workers=1)
+    assert simulate(study, out=out, workers=1).worlds == 1
+    file.write_text(TRENDING.format(more="", sign="+"))
+    faults.refused("changed .* choose another --out", lambda: simulate(study, out=out, workers=1))
+
+
+def test_a_class_that_only_this_process_knows_counts_by_its_source(
+    faults: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class First:
+        name, capabilities = "first", Capabilities()
+
+        def recommend(self, requests: Any) -> Slates:
+            return Slates(np.tile(np.arange(requests.k, dtype=np.int32), (len(requests), 1)))
+
+    class Second(First):
+        pass
+
+    study = faults.tiny(recommenders=[{"name": "first"}])
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(DiskStore, "put_arrays", stop)
+        with pytest.raises(KeyboardInterrupt):
+            simulate(study, out=out, factories={"first": First})
+    faults.refused(
+        "the source of 'first' changed",
+        lambda: simulate(study, out=out, factories={"first": Second}),
+    )
+    simulate(study, out=out, factories={"first": First})
+
+
+def stop(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_another_kind_of_machine_is_named(
+    faults: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import platform
+
+    faults.begun(tmp_path / "run")
+    monkeypatch.setattr(platform, "machine", lambda: "pdp11")
+    faults.refused(
+        r"the machine was .* and is \S+ pdp11 now; go on there, or choose another --out",
+        lambda: simulate(faults.tiny(), out=tmp_path / "run", workers=1),
+    )
