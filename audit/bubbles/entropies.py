@@ -139,12 +139,17 @@ def slate_entropy(
 
 
 def click_entropy(
-    run: Run, arms: tuple[str, str], world: int, topics: NDArray[np.float32], windows: Windows
+    run: Run,
+    arms: tuple[str, str],
+    world: int,
+    topics: tuple[NDArray[np.float32], NDArray[np.float32]],
+    windows: Windows,
 ) -> tuple[NDArray[np.float64], int]:
     """((2 arms, 2 windows) mean consumption entropy, number of people behind it).
 
     Each person counts with the same number of clicks in all four cells, so that the bias of an
-    entropy from few clicks is the same everywhere and cancels in the contrast.
+    entropy from few clicks is the same everywhere and cancels in the contrast. ``topics`` are those
+    of either arm's items: catalogs may grow apart.
     """
     n_users = len(run.users(world))
     clicks = [Clicks.read(run, arm, world, windows, n_users) for arm in arms]
@@ -153,9 +158,9 @@ def click_entropy(
     if int((n > 0).sum()) < SMALLEST_GROUP:
         return np.full((2, 2), np.nan), int((n > 0).sum())
     table = np.empty((2, 2))
-    for row, part in enumerate(clicks):
+    for row, (part, own) in enumerate(zip(clicks, topics, strict=True)):
         cell, item = part.first(n)
-        entropy = consumption_entropy(cell, item, topics, 2 * n_users).reshape(2, n_users)
+        entropy = consumption_entropy(cell, item, own, 2 * n_users).reshape(2, n_users)
         both = np.isfinite(entropy).all(axis=0)
         table[row] = entropy[:, both].mean(axis=1) if both.any() else np.nan
     return table, int((n > 0).sum())

@@ -168,10 +168,12 @@ class FilterBubble:
         references = {
             kind: arm for kind in ("random", "frozen") if (arm := evidence.arm(kind)) is not None
         }
-        topics = [run.catalog(world).topics for world in range(run.worlds)]
         slates = {
             arm: np.stack(
-                [slate_entropy(run, arm, w, topics[w], windows) for w in range(run.worlds)]
+                [
+                    slate_entropy(run, arm, w, run.catalog(w, arm=arm).topics, windows)
+                    for w in range(run.worlds)
+                ]
             )
             for arm in (target, *references.values())
         }  # arm -> (worlds, 2)
@@ -181,7 +183,7 @@ class FilterBubble:
             measured["bubbles.slate-narrowing"] = _contrast(
                 {"target": slates[target], "random": slates[reference]}, windows
             )
-            table, people, wider = _clicks(evidence, target, reference, topics)
+            table, people, wider = _clicks(evidence, target, reference)
             measured["bubbles.click-narrowing"] = _contrast(
                 {"target": table[:, 0], "random": table[:, 1]},
                 wider,
@@ -189,7 +191,7 @@ class FilterBubble:
                 undefined=_TOO_FEW,
             )
         if (alone := evidence.arm("none")) is not None:
-            measured["bubbles.narrower-than-alone"] = _level(evidence, target, alone, topics)
+            measured["bubbles.narrower-than-alone"] = _level(evidence, target, alone)
         if "frozen" in references:
             measured["bubbles.loop-narrowing"] = _contrast(
                 {"target": slates[target], "frozen": slates[references["frozen"]]}, windows
@@ -203,22 +205,21 @@ _TOO_FEW = (
 
 
 def _clicks(
-    evidence: Evidence, target: str, reference: str, topics: list[NDArray[np.float32]]
+    evidence: Evidence, target: str, reference: str
 ) -> tuple[NDArray[np.float64], float, Windows]:
     """((worlds, 2 arms, 2 windows) consumption entropy, people behind it a world, the windows)."""
     run = evidence.run
     windows = Windows.of(run.steps, CLICK_WINDOW)
-    cells = [
-        click_entropy(run, (target, reference), w, topics[w], windows) for w in range(run.worlds)
-    ]
+    cells = []
+    for w in range(run.worlds):
+        a, b = (run.catalog(w, arm=arm).topics for arm in (target, reference))
+        cells.append(click_entropy(run, (target, reference), w, (a, b), windows))
     return np.stack([cell for cell, _ in cells]), float(np.mean([n for _, n in cells])), windows
 
 
-def _level(
-    evidence: Evidence, target: str, alone: str, topics: list[NDArray[np.float32]]
-) -> Measurement:
+def _level(evidence: Evidence, target: str, alone: str) -> Measurement:
     """How much narrower consumption is at the end under the target than without it."""
-    table, people, windows = _clicks(evidence, target, alone, topics)
+    table, people, windows = _clicks(evidence, target, alone)
     late = table[:, :, 1]  # (worlds, 2 arms)
     usable = np.isfinite(late).all(axis=1)
     if not usable.any():

@@ -16,6 +16,8 @@ from loopaudit.audit.bubbles.entropies import (
 from loopaudit.audit.bubbles.filter_bubble import FilterBubble
 from loopaudit.audit.finding import Verdict
 from loopaudit.recommenders.concentration import entropy_bits
+from loopaudit.simulation.runner import simulate
+from loopaudit.simulation.study import Study
 
 BUBBLE = "loopaudit.audit.planted:BubbleFormer"
 DRIFTING = {"drift": 0.1, "outside_utility": 1.0}
@@ -90,7 +92,11 @@ def test_clicks_are_cut_to_equal_numbers_oldest_first():
 
 def test_too_few_clicks_are_undefined_not_zero():
     cells, people = click_entropy(
-        fake_run([(0, 0, 0, True)]), ("a", "b"), 0, ONE_TOPIC_EACH, Windows.of(8, 1 / 4)
+        fake_run([(0, 0, 0, True)]),
+        ("a", "b"),
+        0,
+        (ONE_TOPIC_EACH, ONE_TOPIC_EACH),
+        Windows.of(8, 1 / 4),
     )
     assert np.isnan(cells).all()
     assert people == 0
@@ -134,3 +140,17 @@ def test_people_left_alone_are_no_narrower_than_people_left_alone(live, measure)
     run = live("none", arms=["none"], steps=24, worlds=2, items=300)
     seen = measure(FilterBubble(), run)["bubbles.narrower-than-alone"]
     assert (seen.effects == 0).all()
+
+
+def test_a_catalog_that_grew_apart_in_the_arms_is_judged_by_each_arms_own_items(ask):
+    study = {
+        "study": {"steps": 16, "worlds": 2, "seed": 3, "arms": ["random", "frozen", "none"]},
+        "world": {"users": 80, "items": 60, "topics": 5, "history": 8.0},
+        "recommenders": [{"name": "itemknn", "retrain_every": 4}],
+        "supply": {"every": 2, "release": 3, "follow": 0.2},
+        "audit": {"sensitivity_worlds": 0},
+    }
+    run = simulate(Study.model_validate(study))
+    found = ask(FilterBubble(), run)
+    for check in found.values():
+        assert check.effect is not None
