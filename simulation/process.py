@@ -58,6 +58,10 @@ def processes(study: Study, world: World) -> tuple[Process, ...]:
         from .creators import Creators
 
         found.append(Creators(world, study.supply))
+    if study.generators is not None:
+        from .generators import Generators
+
+        found.append(Generators(world, study.generators))
     return tuple(found)
 
 

@@ -16,7 +16,7 @@ from .choice import Logit
 from .laws import ChangeLaw, ChoiceLaw, FeedbackLaw, names
 from .section import Section
 from .society_settings import StayingSection
-from .supply_settings import SupplySection
+from .supply_settings import GeneratorsSection, SupplySection
 
 USER_MODELS = ("habitual", "curious", "impressionable")
 Arm = Literal["random", "popularity", "frozen", "none", "shuffled", "oracle"]
@@ -288,6 +288,7 @@ class Study(Section):
     chat: ChatSection = Field(default_factory=lambda: ChatSection())
     staying: StayingSection | None = None
     supply: SupplySection | None = None
+    generators: GeneratorsSection | None = None
     recommenders: tuple[RecommenderSection, ...] = ()
     experiments: tuple[ExperimentSection, ...] = ()
     audit: AuditSection = Field(default_factory=lambda: AuditSection())

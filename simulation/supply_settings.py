@@ -64,3 +64,30 @@ class SupplySection(Section):
                 f"lifetime must be 0 (for ever) or at least 1 step, got {self.lifetime}"
             )
         return self
+
+
+class GeneratorsSection(Section):
+    """[generators]: machines that copy what sells and flood the catalog."""
+
+    rate: Annotated[float, Field(ge=0)] = Field(
+        default=5.0, description="items they make in a step, on average"
+    )
+    start: Annotated[int, Field(ge=0)] = Field(default=0, description="step of the first ones")
+    share_cap: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.9, description="share of the available items they may hold at most"
+    )
+    copy_of: Annotated[int, Field(ge=1)] = Field(
+        default=20, description="they copy one of so many items that were clicked most of late"
+    )
+    discount: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.9, description="what clicks count one step later"
+    )
+    noise: Annotated[float, Field(ge=0)] = Field(
+        default=0.3, description="how far a copy is from its model, 0 = the same features"
+    )
+    appeal: float = Field(
+        default=0.0, description="utility of a copy less that of its model, in logits"
+    )
+    awareness: float = Field(
+        default=0.0, description="awareness of a copy less that of its model, in logits"
+    )

@@ -146,7 +146,7 @@ def test_a_catalog_that_grew_apart_in_the_arms_is_judged_by_each_arms_own_items(
     study = {
         "study": {"steps": 16, "worlds": 2, "seed": 3, "arms": ["random", "frozen", "none"]},
         "world": {"users": 80, "items": 60, "topics": 5, "history": 8.0},
-        "recommenders": [{"name": "itemknn", "retrain_every": 4}],
+        "recommenders": [{"name": "itemknn", "label": "subject", "retrain_every": 4}],
         "supply": {"every": 2, "release": 3, "follow": 0.2},
         "audit": {"sensitivity_worlds": 0},
     }

@@ -18,7 +18,7 @@ from loopaudit.simulation.study_file import (
     to_toml,
     with_overrides,
 )
-from loopaudit.simulation.supply_settings import SupplySection
+from loopaudit.simulation.supply_settings import GeneratorsSection, SupplySection
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 scalars = st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False) | text
@@ -37,7 +37,11 @@ def test_what_is_written_is_read_back_equal(args: dict, folder: str, alpha: floa
         assert Study.model_validate(tomllib.loads(written)) == study
 
 
-OFF = {"staying": StayingSection(), "supply": SupplySection()}  # commented out by default
+OFF = {
+    "staying": StayingSection(),
+    "supply": SupplySection(),
+    "generators": GeneratorsSection(),
+}  # commented out by default
 
 
 def test_the_commented_file_shows_every_key_with_its_default() -> None:

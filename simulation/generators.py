@@ -1,0 +1,194 @@
+"""Machines that flood a catalog with copies of what sells, and who is seen beside them.
+
+The items are near those clicked most of late, so a recommender that learns from clicks places them
+well at once; what it shows of them is clicked, and copied again (a source echo chamber).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import mesa
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ..recommenders.randomness import stream, uniform
+from .making import Floats, normal
+from .newcomers import NewItems, fresh_ids, like
+
+if TYPE_CHECKING:
+    from .process import Arrays
+    from .shown import Shown
+    from .supply_settings import GeneratorsSection
+    from .world import World
+
+AI = 1
+"""The origin of what a machine made, in the catalog."""
+
+PHASES = ("human-dominated", "coexistence", "AI-dominated")
+_EDGES = (1 / 3, 2 / 3)  # of the machines' share of the catalog; a convention of ours
+
+
+def relative_gap(human: float, ai: float) -> float:
+    """``2 (M_h - M_ai) / (M_h + M_ai)``, -2 (machines only) to 2 (humans only); NaN for 0 / 0.
+
+    Zhou et al. (2024), Source Echo Chamber.
+    """
+    whole = human + ai
+    return 2 * (human - ai) / whole if whole > 0 else float("nan")
+
+
+def gap_by_phase(series: pl.DataFrame) -> pl.DataFrame:
+    """The relative gap in each phase of the flood, from an arm's series.
+
+    A step belongs to a phase by the machines' share of the catalog: below a third, up to two
+    thirds, above. M is the number of times an item of that origin was shown in a step, on average.
+
+    Args:
+        series: as from Run.series, of a study with [generators].
+
+    Returns:
+        One row a phase: phase, steps, ai_exposure (mean), gap (mean over steps where it is
+        defined; null in a phase without one).
+    """
+    phase = np.digitize(series["ai_share"].to_numpy(), _EDGES)
+    rows = []
+    for place, name in enumerate(PHASES):
+        mine = series.filter(pl.Series(phase == place))
+        gap = mine["ai_gap"].to_numpy()
+        shown = mine["ai_exposure"].to_numpy()
+        rows.append((name, mine.height, _mean(shown), _mean(gap)))
+    return pl.DataFrame(rows, schema=["phase", "steps", "ai_exposure", "gap"], orient="row")
+
+
+def _mean(values: NDArray[np.floating]) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None
+
+
+class Generators(mesa.Agent):
+    """Machines that copy the items clicked most of late, with noise.
+
+    Attributes:
+        heard: (items,) discounted clicks.
+    """
+
+    key = "generators"
+
+    def __init__(self, world: World, section: GeneratorsSection) -> None:
+        super().__init__(world)
+        self.world, self.section = world, section
+        self.seed = world.columns.seed
+        self.heard = world.columns.past.popularity().astype(np.float64)
+        self.shares = dict.fromkeys(("ai_exposure", "ai_click_share", "ai_gap"), float("nan"))
+
+    # -- a step ------------------------------------------------------------------------------
+
+    def before(self, world: World) -> None:
+        """The flood of this step enters."""
+        now, section = world.columns, self.section
+        self._look()
+        if now.t < section.start:
+            return
+        luck = float(uniform(stream(self.seed, "machines"), now.t))
+        n = int(section.rate) + int(luck < section.rate % 1)
+        n = min(n, self._room())
+        if n > 0:
+            world.add_items(self._made(n))
+        self._look()
+
+    def after(self, world: World, shown: Shown) -> None:
+        """Who was shown and clicked; what sells is remembered."""
+        now = world.columns
+        self._look()
+        ai = self.ai
+        seen = shown.items[shown.items >= 0]
+        taken = shown.items[shown.feedback.taken]
+        self.heard = self.section.discount * self.heard + np.bincount(taken, minlength=len(ai))
+        times = np.bincount(seen, minlength=len(ai))
+        human, machine = (
+            float(times[rows].mean()) if rows.any() else float("nan")
+            for rows in (now.available & ~ai, now.available & ai)
+        )
+        self.shares = {
+            "ai_exposure": float(ai[seen].mean()) if len(seen) else float("nan"),
+            "ai_click_share": float(ai[taken].mean()) if len(taken) else float("nan"),
+            "ai_gap": relative_gap(human, machine),
+        }
+
+    @property
+    def ai(self) -> NDArray[np.bool_]:
+        """(items,) which a machine made."""
+        origin = self.world.columns.catalog.origin
+        if origin is None:
+            return np.zeros(len(self.world.columns.catalog), np.bool_)
+        return np.asarray(origin == AI)
+
+    def _look(self) -> None:
+        more = len(self.world.columns.catalog) - len(self.heard)
+        self.heard = np.pad(self.heard, (0, more))
+
+    def _room(self) -> int:
+        """How many may enter so that machines hold at most their share of what is available."""
+        now, cap = self.world.columns, self.section.share_cap
+        there = int(now.available.sum())
+        machine = int((now.available & self.ai).sum())
+        if cap >= 1:
+            return int(self.section.rate) + 1
+        # (machine + n) / (there + n) <= cap
+        return max(0, int(np.floor((cap * there - machine) / (1 - cap) + 1e-9)))
+
+    def _made(self, n: int) -> NewItems:
+        """n copies: each of one of the best-clicked items, topics and features with noise."""
+        now, section, seed = self.world.columns, self.section, self.seed
+        worth = np.where(now.available, self.heard, -1.0)
+        order = np.lexsort((np.arange(len(worth)), -worth))
+        best = order[: min(section.copy_of, int(now.available.sum()))]
+        nth = np.arange(n)
+        draw = uniform(stream(seed, "copied"), now.t, nth)
+        model = best[np.minimum((draw * len(best)).astype(np.int64), len(best) - 1)]
+
+        def noise(purpose: str, width: int) -> Floats:
+            return normal(seed, purpose, now.t, nth[:, None], np.arange(width))
+
+        k = now.topics.shape[1]
+        mixed = now.topics[model] * np.exp(section.noise * noise("copy topics", k))
+        topics = mixed / np.maximum(mixed.sum(axis=1, keepdims=True), 1e-12)
+        features: Floats = topics
+        if now.features is not now.topics:
+            d = now.features.shape[1]
+            step = noise("copy features", d) / np.sqrt(d)
+            raw = now.features[model] + section.noise * step
+            features = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+        names, main = now.catalog.topic_names, topics.argmax(axis=1)
+        number = len(now.catalog) + nth
+        return like(
+            now,
+            model,
+            ids=fresh_ids(now.catalog, n, word="ai"),
+            titles=tuple(f"AI item {i} ({names[m]})" for i, m in zip(number, main, strict=True)),
+            topics=topics,
+            features=features,
+            quality=now.quality[model] + section.appeal,
+            awareness=now.awareness[model] + section.awareness,
+            provider=np.full(n, -1),
+            origin=AI,
+        )
+
+    # -- what is seen of it ------------------------------------------------------------------
+
+    def series(self) -> Mapping[str, float]:
+        """ai_share of the available items; ai_exposure, ai_click_share: of what was shown and
+        taken in the step; ai_gap: relative gap of showings an item, humans less machines."""
+        available = self.world.columns.available
+        return {"ai_share": float(self.ai[available].mean()), **self.shares}
+
+    def state(self) -> Arrays:
+        """What sold."""
+        return {"heard": self.heard}
+
+    def load_state(self, state: Arrays) -> None:
+        """Continues from :meth:`state`."""
+        self.heard = state["heard"]
