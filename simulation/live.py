@@ -281,6 +281,12 @@ class ArmRun:
 
         alone = "oracle" if self.arm.kind == "oracle" else "organic"
         by = self.arm.recommender.name if self.arm.recommender is not None else alone
+        shown_by = pl.repeat(by, int(width.sum()), dtype=pl.String, eager=True)
+        if self.shown[0].from_friends is not None:
+            friends = np.concatenate([s.from_friends for s in self.shown])[real]
+            shown_by = pl.select(
+                pl.when(pl.Series(friends)).then(pl.lit("friends")).otherwise(pl.lit(by))
+            ).to_series()
         told = self.shown[0].feedback
         more: dict[str, pl.Series] = {}
         if told.rejected is not None:
@@ -295,7 +301,7 @@ class ArmRun:
                 "item": items[real],
                 "score": column("scores"),
                 "propensity": column("propensities"),
-                "shown_by": pl.repeat(by, int(width.sum()), dtype=pl.String, eager=True),
+                "shown_by": shown_by,
                 "clicked": clicked[real],
                 "value": pl.Series(self._value()[real]).fill_nan(None),
                 **more,

@@ -92,11 +92,17 @@ class Platform(mesa.Agent):
         cuts = [slice(*np.searchsorted(users, block)) for block in self.blocks]
         return joined([self._serve(users[cut]) for cut in cuts])
 
+    def hidden(self, users: NDArray[np.int32]) -> Ragged:
+        """What these people must not be shown: what they consumed, and what they rejected."""
+        history = self.history.of(users)
+        unwanted = self.rejections.of(users, len(self.columns.catalog))
+        return history if unwanted is None else history.beside(unwanted)
+
     def _serve(self, users: NDArray[np.int32]) -> Slates:
         now = self.columns
         history = self.history.of(users)
         unwanted = self.rejections.of(users, len(now.catalog))
-        hidden = history if unwanted is None else history.beside(unwanted)
+        hidden = self.hidden(users)
         if self.arm.kind == "oracle":
             return self._oracle(users, hidden)
         if self.organic or self.recommender is None:

@@ -8,12 +8,13 @@ checkpoint holds it without pickle; its series stand beside the world's own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from ..recommenders.border import Slates
     from .study import Study
     from .world import Shown, World
 
@@ -47,6 +48,17 @@ class Process(Protocol):
         ...
 
 
+@runtime_checkable
+class Interposes(Protocol):
+    """A process that puts items into slates between the platform and the people."""
+
+    def serve(
+        self, world: World, users: NDArray[np.int32], slates: Slates
+    ) -> tuple[Slates, NDArray[np.bool_]]:
+        """The slates as people see them, and (n, k) which slots are not the platform's."""
+        ...
+
+
 def processes(study: Study, world: World) -> tuple[Process, ...]:
     """The processes a study asks for, in the order in which they act."""
     found: list[Process] = []
@@ -54,6 +66,10 @@ def processes(study: Study, world: World) -> tuple[Process, ...]:
         from .staying import Staying
 
         found.append(Staying(world, study.staying))
+    if study.society is not None:
+        from .social import Society
+
+        found.append(Society(world, study.society))
     if study.supply is not None:
         from .creators import Creators
 
@@ -71,3 +87,15 @@ def series_of(several: tuple[Process, ...]) -> dict[str, float]:
     for one in several:
         found.update({name: float(np.float64(value)) for name, value in one.series().items()})
     return found
+
+
+def as_seen(
+    several: tuple[Process, ...], world: World, users: NDArray[np.int32], slates: Slates
+) -> tuple[Slates, NDArray[np.bool_] | None]:
+    """The platform's slates as people see them, and which slots friends filled; None: none."""
+    from_friends = None
+    for one in several:
+        if isinstance(one, Interposes):
+            slates, placed = one.serve(world, users, slates)
+            from_friends = placed if from_friends is None else from_friends | placed
+    return slates, from_friends

@@ -114,10 +114,22 @@ def check_study(
                 )
     if study.world.kind == "dataset":
         origin(study.world, study.study.seed, 0)
+    if study.society is not None:
+        _check_society(study)
     if study.asks:
         _check_talk(study)
     if out is not None:
         refuse_others(study, out)
+
+
+def _check_society(study: Study) -> None:
+    """Traits that a society reads and a file of friends: looked for before anything is lived."""
+    from .social import check_society
+
+    assert study.society is not None
+    if study.world.kind == "dataset" or study.society.graph.form == "file":
+        start = origin(study.world, study.study.seed, 0)
+        check_society(study.society, start.catalog, start.users, start.log, seed=study.study.seed)
 
 
 def _check_talk(study: Study) -> None:

@@ -25,6 +25,7 @@ class Shown:
         feedback: (n, k) columns of what people did.
         took: who took something and what, where everybody takes one thing at most and that is
             known already; else None.
+        from_friends: (n, k) which slots hold what friends shared, or None where nobody shares.
     """
 
     users: NDArray[np.int32]
@@ -34,6 +35,7 @@ class Shown:
     match: NDArray[np.float32]
     feedback: Feedback
     took: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None
+    from_friends: NDArray[np.bool_] | None = None
 
     @property
     def position(self) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ from ..recommenders.chat_settings import ChatSettings
 from .choice import Logit
 from .laws import ChangeLaw, ChoiceLaw, FeedbackLaw, names
 from .section import Section
-from .society_settings import StayingSection
+from .society_settings import SocietySection, StayingSection
 from .supply_settings import GeneratorsSection, SupplySection
 
 USER_MODELS = ("habitual", "curious", "impressionable")
@@ -286,6 +286,7 @@ class Study(Section):
     people: PeopleSection = Field(default_factory=lambda: PeopleSection())
     users: tuple[UsersSection, ...] = ()
     chat: ChatSection = Field(default_factory=lambda: ChatSection())
+    society: SocietySection | None = None
     staying: StayingSection | None = None
     supply: SupplySection | None = None
     generators: GeneratorsSection | None = None

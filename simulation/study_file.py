@@ -224,7 +224,9 @@ def _override(raw: Json, override: str) -> None:
         if isinstance(here, list):
             here = here[_index(here, part, override)]
         else:
-            here = here.setdefault(part, {})
+            if here.get(part) is None:  # absent, or a table that is off
+                here[part] = {}
+            here = here[part]
         if not isinstance(here, dict | list):
             raise UserError(f"--set {override}: {'.'.join(path[: i + 1])} is not a table")
     last: Any = path[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from .newcomers import NewItems, from_arrays
 from .people import recent_of, segment_of, segments
 from .person import persons_of
 from .platform import Platform
-from .process import Process, processes, series_of
+from .process import Process, as_seen, processes, series_of
 from .shown import Shown as Shown
 from .staying import beginning
 from .study import Study, WorldSection
@@ -203,8 +204,9 @@ class World(mesa.Model):
         for process in self.processes:
             process.before(self)
         users = self.engine.active()
-        slates = self.platform.serve(users)
-        shown = self.shown = self.engine.live(users, slates, ordered=not self.platform.organic)
+        slates, friends = as_seen(self.processes, self, users, self.platform.serve(users))
+        shown = self.engine.live(users, slates, ordered=not self.platform.organic)
+        self.shown = shown = shown if friends is None else replace(shown, from_friends=friends)
         for process in self.processes:
             process.after(self, shown)
         self.platform.record(shown)

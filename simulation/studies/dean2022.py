@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ...recommenders.randomness import generator
 from ..drift import assimilate
+from ..opinions import fixed_point, friedkin_johnsen
 from .study import Curves, Progress, Row, StudyParams, StudyResult, setting
 
 TITLE = "Biased assimilation: one item polarises, random items align"
@@ -73,14 +74,8 @@ def settle(weights: Floats, first: Floats, listening: float, rounds: int) -> Flo
     """
     opinion = first
     for _ in range(rounds):
-        opinion = listening * (weights @ opinion) + (1 - listening) * first
+        opinion = friedkin_johnsen(weights @ opinion, first, listening)
     return opinion
-
-
-def settled(weights: Floats, first: Floats, listening: float) -> Floats:
-    """The fixed point of :func:`settle`: ``(I - lam W)^-1 (1 - lam) x_0``."""
-    whole = np.eye(len(first)) - listening * weights
-    return np.asarray(np.linalg.solve(whole, (1 - listening) * first), dtype=np.float64)
 
 
 def run(params: Params, *, seed: int, progress: Progress) -> StudyResult:
@@ -179,7 +174,7 @@ def _opinions(params: Params, seed: int) -> Row:
     first = rng.uniform(-1, 1, params.members)
     rounds = int(np.ceil(np.log(1e-17) / np.log(max(params.listening, 1e-9)))) + 1
     lived = settle(weights, first, params.listening, rounds)
-    error = np.abs(lived - settled(weights, first, params.listening)).max()
+    error = np.abs(lived - fixed_point(weights, first, params.listening)).max()
     return Row(
         "opinions: largest distance from the fixed point", float(error), 0.0, 1e-12, "closed form"
     )

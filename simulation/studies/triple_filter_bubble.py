@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...recommenders.randomness import generator
+from ..graphs import block_chances
+from ..opinions import acceptance
 from .study import Curves, Progress, Row, StudyParams, StudyResult, setting
 
 TITLE = "The triple filter bubble: echo chambers from cognition, friends and recommenders"
@@ -93,8 +95,9 @@ class Society:
         remembered twice, though something may have been forgotten for it.
         """
         params = self.params
-        distance = np.sqrt(((self.place[person] - where) ** 2).sum(axis=1)) / params.latitude
-        accept = self.luck.random(len(person)) < 1 / (1 + distance**params.sharpness)
+        distance = np.sqrt(((self.place[person] - where) ** 2).sum(axis=1))
+        chance = acceptance(distance, params.latitude, params.sharpness)
+        accept = self.luck.random(len(person)) < chance
         person, item, where = person[accept], item[accept], where[accept]
         full = np.flatnonzero(self.held[person] >= params.memory)
         who = person[full]
@@ -114,9 +117,7 @@ class Society:
 def friendships(params: Params, luck: np.random.Generator) -> Flags:
     """(people, people) symmetric; within and between groups so that the means are as asked."""
     group = luck.integers(0, params.groups, params.people)
-    mean = params.friends / params.people
-    inside = mean * params.groups * (1 - params.between)
-    outside = mean * params.groups * params.between / max(params.groups - 1, 1)
+    inside, outside = block_chances(params.friends, params.groups, params.between, params.people)
     chance = np.where(group[:, None] == group, inside, outside)
     half = np.triu(luck.random(chance.shape) < chance, 1)
     return np.asarray(half | half.T)

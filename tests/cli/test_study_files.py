@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopaudit.recommenders.errors import UserError
-from loopaudit.simulation.society_settings import StayingSection
+from loopaudit.simulation.society_settings import SocietySection, StayingSection
 from loopaudit.simulation.study import RecommenderSection, Study, label_of
 from loopaudit.simulation.study_file import (
     commented_toml,
@@ -37,11 +37,12 @@ def test_what_is_written_is_read_back_equal(args: dict, folder: str, alpha: floa
         assert Study.model_validate(tomllib.loads(written)) == study
 
 
-OFF = {
+OFF = {  # commented out by default
+    "society": SocietySection(),
     "staying": StayingSection(),
     "supply": SupplySection(),
     "generators": GeneratorsSection(),
-}  # commented out by default
+}
 
 
 def test_the_commented_file_shows_every_key_with_its_default() -> None:

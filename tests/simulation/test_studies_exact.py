@@ -202,11 +202,11 @@ def test_chance_alignment_is_that_of_a_uniform_direction() -> None:
 def test_people_who_only_listen_to_themselves_keep_their_opinion() -> None:
     first = np.array([-1.0, 0.2, 0.9])
     everybody = np.full((3, 3), 1 / 3)
-    assert dean2022.settled(np.eye(3), first, 0.5) == pytest.approx(first)
+    assert dean2022.fixed_point(np.eye(3), first, 0.5) == pytest.approx(first)
     mean = first.mean()  # each keeps half of their own and takes half of the mean, which stays
-    assert dean2022.settled(everybody, first, 0.5) == pytest.approx((first + mean) / 2)
+    assert dean2022.fixed_point(everybody, first, 0.5) == pytest.approx((first + mean) / 2)
     lived = dean2022.settle(everybody, first, 0.5, 60)
-    assert np.abs(lived - dean2022.settled(everybody, first, 0.5)).max() < 1e-12
+    assert np.abs(lived - dean2022.fixed_point(everybody, first, 0.5)).max() < 1e-12
 
 
 def test_an_urn_adds_one_choice_a_market_by_its_share() -> None:
