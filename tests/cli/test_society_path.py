@@ -53,7 +53,7 @@ def test_a_study_with_both_tables_is_audited(tmp_path: Path, monkeypatch, capsys
     (tmp_path / "study.toml").write_text(STUDY)
     code = cli.main(["audit", "study.toml", "--out", "run", "--workers", "1"])
     assert code in (0, 1, 4), capsys.readouterr().err
-    assert "friends" in (tmp_path / "run/report.html").read_text()
+    assert "[society]" in (tmp_path / "run/report.html").read_text()
     run = Run.open(tmp_path / "run")
     for target in run.targets:
         log = run.events(target, 0).collect()

@@ -1,4 +1,4 @@
-"""A society in a world: cascades by closed form, slates with friends, beliefs, any blocks, resume."""
+"""A society in a world: cascades by closed form, slates with friends, beliefs, blocks, resume."""
 
 from pathlib import Path
 
