@@ -72,7 +72,8 @@ def changes(then: Provenance, study: Study, factories: Factories, *, libraries: 
             return f"the data file {name} changed; restore it"
     for name, stamp in then["inputs"].items():
         if not _still(Path(name), stamp):
-            return f"the file {name} changed; restore it"
+            what = "folder" if Path(name).is_dir() else "file"
+            return f"the {what} {name} changed; restore it"
     if not libraries:
         return ""
     if then["machine"] != _machine():
@@ -129,14 +130,14 @@ def _recommender(section: RecommenderSection, factories: Factories) -> dict[str,
     """One recommender's entry; file names in it are relative, so that a run can be moved."""
     label = label_of(section)
     source: dict[str, str] | None = {}
-    if label in factories:
+    if label in factories and not (":" in section.name and _package(_module_of(section.name))):
         origin, source = "this process", _source_of(factories[label])
     elif section.name == "none":
         origin = "built-in"
     else:
         entry = registry.resolve(section.name)
         origin = entry.origin
-        place = entry.target.rpartition(":")[0]
+        place = _module_of(entry.target)
         if origin == "file":
             source = _digests(_file_and_neighbours(Path(place)), Path(place).parent)
         elif origin == "command":
@@ -173,6 +174,10 @@ def _sha256(path: Path) -> str:
 @lru_cache(maxsize=8192)
 def _sha256_of(path: Path, *_: int) -> str:
     return file_sha256(path) or "absent"
+
+
+def _module_of(name: str) -> str:
+    return name.rpartition(":")[0]
 
 
 def _file_and_neighbours(path: Path) -> Iterator[Path]:
@@ -286,6 +291,9 @@ def _files_named(study: Study) -> dict[str, str]:
         path = Path(text)
         if path.suffix and path.is_file():
             found[text] = f"{path.stat().st_size} {_sha256(path)}"
+    for text in _texts([r.args for r in study.recommenders]):
+        if "/" in text and Path(text).is_dir():
+            found[text] = _folder_stamp(Path(text))
     return dict(sorted(found.items()))
 
 
@@ -298,9 +306,18 @@ def _texts(value: object) -> set[str]:
     return set().union(*(_texts(one) for one in inner))
 
 
+def _folder_stamp(folder: Path) -> str:
+    """The number of files in a folder and one digest of them all: a model kept as a folder."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    said = "".join(f"{p.relative_to(folder)} {_sha256(p)}\n" for p in files)
+    return f"{len(files)} {hashlib.sha256(said.encode()).hexdigest()}"
+
+
 def _still(path: Path, stamp: str) -> bool:
     """Whether a file is what it was; records of answers (.jsonl) may have grown meanwhile."""
     size, _, digest = stamp.partition(" ")
+    if path.is_dir():
+        return _folder_stamp(path) == stamp
     if path.suffix != ".jsonl":
         return _sha256(path) == digest
     try:

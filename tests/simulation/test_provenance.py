@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import textwrap
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import loopaudit as la
 from loopaudit.recommenders.border import Capabilities, Slates
 from loopaudit.simulation import journal
 from loopaudit.simulation.manifest import read_manifest
@@ -216,11 +218,14 @@ def test_a_file_that_an_argument_names_counts_and_a_record_of_answers_may_grow(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(
-        "def first(history, k, weights='', answers=''):\n    return list(range(k))\n"
+        "def first(history, k, weights='', answers='', model=''):\n    return list(range(k))\n"
     )
     (tmp_path / "w.npz").write_bytes(b"weights")
     (tmp_path / "a.jsonl").write_bytes(b"{}\n")
-    study = plugged(faults, "mine.py:first", args={"weights": "w.npz", "answers": "a.jsonl"})
+    (tmp_path / "models/mine").mkdir(parents=True)
+    (tmp_path / "models/mine/layer-1").write_bytes(b"weights")
+    args = {"weights": "w.npz", "answers": "a.jsonl", "model": "models/mine"}
+    study = plugged(faults, "mine.py:first", args=args)
     faults.begun(tmp_path / "run", study=study)
     (tmp_path / "a.jsonl").write_bytes(b"{}\n{}\n")  # recorded meanwhile
     (tmp_path / "w.npz").write_bytes(b"weightz")
@@ -228,6 +233,9 @@ def test_a_file_that_an_argument_names_counts_and_a_record_of_answers_may_grow(
         "the file w.npz changed", lambda: simulate(study, out=tmp_path / "run", workers=1)
     )
     (tmp_path / "w.npz").write_bytes(b"weights")
+    (tmp_path / "models/mine/layer-1").write_bytes(b"weightz")
+    faults.refused("the folder models/mine changed", lambda: simulate(study, out=tmp_path / "run"))
+    (tmp_path / "models/mine/layer-1").write_bytes(b"weights")
     (tmp_path / "a.jsonl").write_bytes(b"[]\n{}\n")
     faults.refused(
         "the file a.jsonl changed", lambda: simulate(study, out=tmp_path / "run", workers=1)
@@ -325,4 +333,23 @@ def test_another_kind_of_machine_is_named(
     faults.refused(
         r"the machine was .* and is \S+ pdp11 now; go on there, or choose another --out",
         lambda: simulate(faults.tiny(), out=tmp_path / "run", workers=1),
+    )
+
+
+def test_a_class_given_by_an_importable_module_is_known_to_other_processes(
+    faults: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site").mkdir()
+    module = tmp_path / "site" / "my_given_module.py"
+    module.write_text(TRENDING.format(more="", sign="-"))
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    given = importlib.import_module("my_given_module").Trending
+    world = la.World.synthetic(users=20, items=40, topics=4, seed=3)
+    quick = {"arms": ["random"], "steps": 12, "worlds": 1}
+    la.simulate(world, given, out=tmp_path / "run", **quick)
+    assert Run.open(tmp_path / "run").create("Trending") is not None
+    module.write_text(TRENDING.format(more="", sign="+"))
+    faults.refused(
+        r"'my_given_module:Trending' changed \(my_given_module\.py\)",
+        lambda: Run.open(tmp_path / "run").create("Trending"),
     )
