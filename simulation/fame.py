@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..recommenders.interactions import Interactions
+from ..recommenders.randomness import generator
 from .people import SEARCH_SKILL, UserModel
 
 _BLOCK = 1 << 22  # cells of (people, items) held at once, so that memory stays near 200 MB
+PSEUDO_COUNTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""Pseudo-counts that are tried."""
 HALF_LIVES = (np.inf, 1.0, 0.5, 0.25, 0.125, 0.0625)
 """Half-lives of fame that are tried, as shares of the log."""
 
@@ -26,21 +31,48 @@ def recent_counts(log: Interactions, half_life: float) -> NDArray[np.float64]:
     return np.asarray(counts * (len(log) / weight.sum()))
 
 
-def best_half_life(log: Interactions, *, share: float = 0.8) -> float:
-    """How fast fame fades: the half-life under which the newest part of the log is likeliest.
+@dataclass(frozen=True)
+class Fame:
+    """How item counts of the past foretell those to come.
 
-    The items of the last 20 % are multinomial with the smoothed shares of the first 80 %; one of
-    :data:`HALF_LIVES`. The log is in time order.
+    Attributes:
+        half_life: of a choice's weight, as a share of the log; inf where fame lasts.
+        pseudo_count: added to every item's count: what luck in the past is discounted by.
+    """
+
+    half_life: float
+    pseudo_count: float
+
+    def of(self, log: Interactions) -> NDArray[np.float64]:
+        """(items,) weights that foretell choices; the log is in time order."""
+        return recent_counts(log, self.half_life) + self.pseudo_count
+
+
+def fame_of(log: Interactions, *, share: float = 0.8) -> Fame:
+    """The half-life under which the newest part of a log is likeliest, and the pseudo-count.
+
+    Half-life: the items of the last 20 % are multinomial with the shares that the first 80 %
+    foretell. Pseudo-count: the same for one half of the people, foretold by the other half, since
+    what differs between them is luck. From :data:`HALF_LIVES` and :data:`PSEUDO_COUNTS`; a shorter
+    memory is subject to more luck, in proportion. The log is in time order.
     """
     cut = int(share * len(log))
     if cut < 1 or cut == len(log):
-        return float("inf")
-    past, later = log.take(np.arange(cut)), log.popularity() - log.take(np.arange(cut)).popularity()
-    scores = []
-    for half_life in HALF_LIVES:
-        counts = recent_counts(past, half_life) + 0.5
-        scores.append(float(later @ np.log(counts / counts.sum())))
-    return HALF_LIVES[int(np.argmax(scores))]
+        return Fame(float("inf"), PSEUDO_COUNTS[0])
+    past = log.take(np.arange(cut))
+    later = log.popularity() - past.popularity()
+    half_life = max(
+        HALF_LIVES, key=lambda one: _likelihood(later, recent_counts(past, one) + PSEUDO_COUNTS[0])
+    )
+    half = generator(0, "fame").random(log.n_users)[log.user] < 0.5
+    a, b = log.take(half).popularity(), log.take(~half).popularity()
+    luck = max(PSEUDO_COUNTS, key=lambda one: _likelihood(b, a + one) + _likelihood(a, b + one))
+    weight = 0.5 ** (np.arange(len(log)) / len(log) / half_life)
+    return Fame(half_life, luck * float(len(log) * (weight**2).sum() / weight.sum() ** 2))
+
+
+def _likelihood(counts: NDArray[np.int64], weights: NDArray[np.floating]) -> float:
+    return float(counts @ np.log(weights / weights.sum()))
 
 
 def awareness(

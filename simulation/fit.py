@@ -17,7 +17,7 @@ from ..recommenders.randomness import generator
 from ..recommenders.splits import rank_within_user
 from .drift_rate import DriftRate, drift_rate
 from .estimate import Tastes, mix_of, sampled_choices, tastes_from, unit
-from .fame import awareness, best_half_life, recent_counts
+from .fame import Fame, awareness, fame_of
 from .heldout import of_people
 from .people import PRESETS, SEARCH_SKILL
 from .position import PositionBias, position_bias
@@ -183,8 +183,8 @@ def population_of(section: WorldSection, log: Interactions) -> Population:
         names = tuple(f"cluster {t + 1}" for t in range(topics.shape[1]))
         catalog = replace(catalog, topics=topics, topic_names=names)
     log = log.take(_in_time(log, data.clock))
-    half_life = best_half_life(log)
-    fame = recent_counts(log, half_life) + 0.5
+    fading = fame_of(log)
+    fame = fading.of(log)
     features = item_vectors(log, section.dim) if section.dim else None
     choices = sampled_choices(log, catalog.topics, fame, seed=0)
     tastes = tastes_from(choices, catalog.topics, features) if len(choices.user) else _GUESS
@@ -199,11 +199,11 @@ def population_of(section: WorldSection, log: Interactions) -> Population:
         log=replace(log, step=np.arange(len(log), dtype=np.int64)),
         features=features,
         evidence=evidence,
-        activity=_activity(n),
+        activity=activity_of(n),
         awareness=_awareness(log, fame, catalog, features, evidence, scale, constants),
         taste_scale=scale,
         constants=constants,
-        learnt=behaviour.told(half_life),
+        learnt=behaviour.told(fading),
     )
 
 
@@ -232,7 +232,7 @@ class _Behaviour:
             found["position_bias"] = max(self.place.bias, 0.0)
         return found
 
-    def told(self, half_life: float) -> tuple[Learnt, ...]:
+    def told(self, fame: Fame) -> tuple[Learnt, ...]:
         """For reading."""
         tastes = self.tastes
         told = [
@@ -244,7 +244,10 @@ class _Behaviour:
                 "logits gained on the topic of the choice before, tastes taken as lasting",
             ),
             Learnt("fading", tastes.fading, None, "share of that lost at each further choice"),
-            Learnt("half-life", half_life, None, "of fame, as a share of the log; inf: it lasts"),
+            Learnt(
+                "half-life", fame.half_life, None, "of fame, as a share of the log; inf: it lasts"
+            ),
+            Learnt("luck", fame.pseudo_count, None, "choices added to every item's past ones"),
         ]
         if self.section.dim == 0:
             means = "interactions that the common taste counts for"
@@ -301,8 +304,10 @@ def _in_time(log: Interactions, clock: str) -> NDArray[np.int64]:
 # -- people --------------------------------------------------------------------------------------
 
 
-def _activity(n: NDArray[np.int64]) -> NDArray[np.float64]:
-    most = max(float(np.quantile(n[n >= MIN_HISTORY], _BUSIEST)), 1.0)
+def activity_of(n: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Chance of being there in a step, of people who chose n times in the same time."""
+    able = n[n >= MIN_HISTORY] if (n >= MIN_HISTORY).any() else n
+    most = max(float(np.quantile(able, _BUSIEST)), 1.0)
     return np.clip(n / most, _IDLEST, 1.0)
 
 
@@ -349,6 +354,8 @@ def _awareness(
     known = np.flatnonzero(n >= MIN_HISTORY)
     people = np.sort(rng.choice(known, min(_SAMPLE, len(known)), replace=False))
     assert catalog.quality is not None
+    if features is not None:  # what was chosen just before is told by topics, not by vectors
+        constants = constants | {"persistence": 0.0}
     found = awareness(
         fame,
         _drawn(evidence[people], features, rng),

@@ -80,6 +80,17 @@ def held_out(data: Dataset, *, users: int, seed: int, share: float = PAST_SHARE)
     return HeldOut(log.take(early), of_people(future, people), people, how, timed)
 
 
+def choices_after(log: Interactions, share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """How many choices people made after a cut in time: who was known before it, and who was new.
+
+    Both are counts of the people who chose something after the cut.
+    """
+    moment = np.quantile(log.step, share, method="lower")
+    early = np.bincount(log.user[log.step <= moment], minlength=log.n_users)
+    late = np.bincount(log.user[log.step > moment], minlength=log.n_users)
+    return late[(late > 0) & (early > 0)], late[(late > 0) & (early == 0)]
+
+
 def of_people(log: Interactions, people: NDArray[np.int64]) -> Interactions:
     """The rows of some people, who are numbered anew in the order given."""
     number = np.full(log.n_users, -1, np.int32)

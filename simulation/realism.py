@@ -7,14 +7,23 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..recommenders.catalog import Catalog
 from ..recommenders.datasets.synthetic import Market, market
 from ..recommenders.interactions import Interactions
 from ..recommenders.randomness import child_seed, generator
 from ..recommenders.splits import rank_within_user
-from .fit import Learnt, Population, dataset_of, population_of
-from .heldout import PAST_SHARE, HeldOut, TooFew, held_out, of_people
+from .fit import Learnt, Population, activity_of, dataset_of, population_of
+from .heldout import (
+    MIN_PEOPLE,
+    PAST_SHARE,
+    HeldOut,
+    TooFew,
+    choices_after,
+    held_out,
+    of_people,
+)
 from .likeness import Behaviour, Distance, distances
 from .study import PeopleSection, Study, StudySection, WorldSection
 
@@ -103,7 +112,8 @@ def realism(
 
     The world is fitted to the first 80 % of the log and lived without a recommender until its
     people chose as much as the real ones did afterwards. People who appear only after the cut
-    enter with the taste and activity of somebody known, and without a past.
+    enter with the taste of somebody known, and without a past; in a log with times, people are as
+    active as others were after an earlier cut of the known part.
 
     Args:
         section: must name a dataset; ``users`` people are compared at most.
@@ -119,8 +129,11 @@ def realism(
     worlds = 1 + unfitted
     tell(0, 100 * worlds, "fitting")
     population = population_of(section, cut.past)
-    start = population.market(cut.people, generator(seed, "fit", "realism"))
+    rng = generator(seed, "fit", "realism")
+    start = population.market(cut.people, rng)
     before = of_people(cut.past, cut.people)
+    if cut.timed:
+        start = replace(start, activity=_activity_after(cut.past, before, share, rng))
     real = Behaviour(cut.future, before, population.catalog, cut.past.popularity())
 
     def against(start: Market, place: int, what: str) -> tuple[tuple[Distance, ...], int]:
@@ -162,6 +175,23 @@ def realism(
         rows,
         population.learnt,
     )
+
+
+def _activity_after(
+    past: Interactions, before: Interactions, share: float, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Chances of being there after the cut, drawn from what people did after an earlier one.
+
+    People who come back are not as active as when they came first, and nobody knows who will be;
+    the past, cut again, tells how much each kind chose.
+    """
+    known = np.bincount(before.user, minlength=before.n_users) > 0
+    kinds = choices_after(past, share)
+    everybody = np.concatenate(kinds)
+    drawn = [
+        rng.choice(kind if len(kind) >= MIN_PEOPLE else everybody, before.n_users) for kind in kinds
+    ]
+    return activity_of(np.where(known, *drawn)).astype(np.float32)
 
 
 def _lived(

@@ -14,7 +14,7 @@ from loopaudit.simulation.estimate import (
     sampled_choices,
     tastes_from,
 )
-from loopaudit.simulation.fame import awareness, best_half_life, recent_counts, taken_of
+from loopaudit.simulation.fame import awareness, fame_of, recent_counts, taken_of
 from loopaudit.simulation.fit import fitted_market
 from loopaudit.simulation.people import PRESETS
 from loopaudit.simulation.study import PeopleSection, Study, WorldSection
@@ -152,8 +152,10 @@ def test_fame_that_fades_is_told_from_fame_that_lasts():
     moving = (item + np.arange(20_000) // 500) % 50  # which items are known wanders off
     user = rng.integers(0, 100, 20_000).astype(np.int32)
     lasting = Interactions(user, item.astype(np.int32), np.arange(20_000), 100, 50)
-    assert best_half_life(lasting) >= 0.5
-    assert best_half_life(replace(lasting, item=moving.astype(np.int32))) <= 0.25
+    assert fame_of(lasting).half_life >= 0.5
+    assert fame_of(replace(lasting, item=moving.astype(np.int32))).half_life <= 0.25
+    few = replace(lasting, item=rng.integers(0, 2000, 20_000).astype(np.int32), n_items=2000)
+    assert fame_of(few).pseudo_count >= 16.0, "equal items differ by luck alone"
     assert recent_counts(lasting, 0.1).sum() == pytest.approx(20_000)
 
 

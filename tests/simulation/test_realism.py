@@ -9,7 +9,7 @@ from scipy.stats import ks_2samp
 from loopaudit.recommenders.datasets.dataset import Dataset, UserTable
 from loopaudit.recommenders.datasets.synthetic import market
 from loopaudit.recommenders.interactions import Interactions
-from loopaudit.simulation.heldout import TooFew, held_out, of_people
+from loopaudit.simulation.heldout import TooFew, choices_after, held_out, of_people
 from loopaudit.simulation.likeness import PROPERTIES, Behaviour, distances, kolmogorov_smirnov
 from loopaudit.simulation.realism import realism, realism_rows
 from loopaudit.simulation.study import PeopleSection, Study, StudySection, WorldSection
@@ -167,3 +167,11 @@ def test_an_order_only_log_is_compared_over_as_many_choices_as_were_made(real_da
     assert rows["activity"].distance is None
     assert rows["repeat"].within
     assert rows["topic mix"].distance < 1.2 * rows["topic mix"].floor_high
+
+
+def test_who_comes_back_is_counted_apart_from_who_is_new():
+    user = np.array([0, 0, 1, 0, 2, 2, 2, 1], np.int32)
+    log = Interactions(user, np.zeros(8, np.int32), np.arange(8), 4, 1)
+    returning, fresh = choices_after(log, 0.4)
+    assert sorted(returning.tolist()) == [1, 1]
+    assert fresh.tolist() == [3]
