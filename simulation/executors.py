@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..recommenders.errors import UserError
 from .arms import arms_of
-from .live import group_of, live_world, write_world
+from .live import ArmRun, group_of, live_world, write_world
 from .manifest import read_manifest
 from .provenance import refuse_changed
 from .run import Factories, world_name
@@ -69,6 +69,7 @@ def execute(
     workers: int,
     factories: Factories,
     done: Done,
+    lived_by: Callable[..., ArmRun] | None = None,
 ) -> None:
     """Live all tasks of a study into a run directory.
 
@@ -78,6 +79,7 @@ def execute(
         workers: processes, or CPUs of a Ray started here; 0 for one a core.
         factories: recommenders that only this process knows; they make it serial.
         done: told of every finished step.
+        lived_by: what lives an arm by sharing it out; tasks are then done one after the other.
 
     Raises:
         UserError: Ray is missing, or its workers do not see the run directory.
@@ -85,7 +87,11 @@ def execute(
     """
     n = workers or os.cpu_count() or 1
     for tasks in stages(study):
-        if executor == "ray" and not factories:
+        if lived_by is not None:
+            with one_thread():
+                for task in tasks:
+                    _live(study, task, out, factories, done, lived_by)
+        elif executor == "ray" and not factories:
             _on_ray(study, out, tasks, workers, done)
         elif executor == "serial" or factories or n == 1 or len(tasks) == 1:
             with one_thread():
@@ -95,7 +101,14 @@ def execute(
             _in_processes(study, out, tasks, min(n, len(tasks)), done)
 
 
-def _live(study: Study, task: Task, out: Path, factories: Factories, done: Done) -> None:
+def _live(
+    study: Study,
+    task: Task,
+    out: Path,
+    factories: Factories,
+    done: Done,
+    lived_by: Callable[..., ArmRun] | None = None,
+) -> None:
     """Live one task; before every arm, what the run is made with must be what it was begun with.
 
     A plug-in that is edited meanwhile would be loaded anew by the next arm.
@@ -110,7 +123,9 @@ def _live(study: Study, task: Task, out: Path, factories: Factories, done: Done)
         done(steps, f"world {task.world + 1} · {what}")
 
     if task.group:
-        live_world(study, task.world, store, factories, watched, group=task.group)
+        live_world(
+            study, task.world, store, factories, watched, group=task.group, lived_by=lived_by
+        )
     else:
         write_world(study, task.world, store)
 

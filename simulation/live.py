@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..recommenders.border import State
-from ..recommenders.catalog import Catalog
+from ..recommenders.datasets.synthetic import Market
 from ..recommenders.guard import Faults
 from ..recommenders.randomness import child_seed
 from .arms import Arm, arms_of
@@ -46,6 +46,7 @@ def live_world(
     tick: Tick,
     *,
     group: str | None = None,
+    lived_by: Callable[..., ArmRun] | None = None,
 ) -> None:
     """Live every arm of world ``index``, then the same under the other user models.
 
@@ -54,6 +55,7 @@ def live_world(
 
     Args:
         group: only the arms of one :func:`group_of`; all when None.
+        lived_by: makes what lives an arm, from the arguments of ArmRun; ArmRun when None.
     """
     write_world(study, index, store)
     fits: dict[tuple[str, str], State | None] = {}
@@ -66,7 +68,8 @@ def live_world(
                 store.remove(f"{state}/checkpoint.npz")  # a kill may have come before
                 tick(part.study.steps, arm.name)
                 continue
-            ArmRun(part, index, arm, store, prefix, factories, fits, tick).run()
+            live = lived_by or ArmRun
+            live(part, index, arm, store, prefix, factories, fits, tick).run()
 
 
 def begin(study: Study, index: int, arm: Arm, *, factories: Factories | None = None) -> World:
@@ -140,41 +143,34 @@ class ArmRun:
     ) -> None:
         self.study, self.index, self.arm, self.store = study, index, arm, store
         self.prefix, self.factories, self.fits, self.tick = prefix, factories, fits, tick
-        self.place = f"{arm.name}/{world_name(index)}"
-        self.checkpoint = f"{prefix}state/{self.place}/checkpoint.npz"
+        self.settle_in(f"{arm.name}/{world_name(index)}")
         self.shown: list[Shown] = []
         self.series: dict[str, list[float]] = {}
         self.saveable = True
+
+    def settle_in(self, place: str) -> None:
+        """Where this arm's files go: "multvae/w003" below events/, series/, state/, ..."""
+        self.place = place
+        self.checkpoint = f"{self.prefix}state/{place}/checkpoint.npz"
 
     def run(self) -> None:
         """Live the arm and write what it left; the last file written says that it is complete."""
         self.tick(0, f"{self.arm.name}: learning")
         world = self.start()
-        if not self.series:
-            names = ("step", *world.measures.current, *series_of(world.processes))
-            self.series = {name: [] for name in names}
+        self.name_series(world)
         steps = self.study.study.steps
         self.tick(world.columns.t, self.arm.name)
         while world.columns.t < steps:
-            world.step()
-            self._record(world)
+            self.advance(world)
             self.tick(1, self.arm.name)
             if world.columns.t % PART_STEPS == 0 or world.columns.t == steps:
-                self._write_part(world)
+                self.write_part(world)
                 if world.columns.t < steps:
-                    self._save(world)
+                    self.save(world)
         series = pl.DataFrame(self.series).with_columns(pl.col("step").cast(pl.Int32))
         self.store.put_frame(f"{self.prefix}series/{self.place}.parquet", series)
-        outcomes = only_lived(world.measures.outcomes(), world.columns)
-        self.store.put_frame(f"{self.prefix}outcomes/{self.place}.parquet", outcomes)
-        if world.changes_catalog:
-            name = f"{self.prefix}catalogs/{self.place}.parquet"
-            now = world.columns
-            times = {"born": now.born, "available": now.available}
-            self.store.put_frame(name, now.catalog.to_frame().with_columns(**times))
-        guard = world.platform.recommender
-        faults = guard.faults if guard is not None else Faults()
-        done: dict[str, object] = {"faults": faults.to_dict()}
+        self.write_end(world)
+        done: dict[str, object] = {"faults": self.faults(world).to_dict()}
         if world.persons is not None:
             world.persons.close()
             if tally := world.persons.tally():
@@ -182,33 +178,69 @@ class ArmRun:
         self.store.put_json(f"{self.prefix}state/{self.place}/done.json", done)
         self.store.remove(self.checkpoint)
 
+    def name_series(self, world: World) -> None:
+        """The columns of the series, unless a checkpoint had them."""
+        if not self.series:
+            names = ("step", *world.measures.current, *series_of(world.processes))
+            self.series = {name: [] for name in names}
+
+    def advance(self, world: World) -> None:
+        """One step, recorded."""
+        world.step()
+        self._record(world)
+
+    def write_end(self, world: World) -> None:
+        """What became of people, and of the catalog."""
+        outcomes = only_lived(world.measures.outcomes(), world.columns)
+        rows = world.measures.rows  # of a shard: its own people
+        outcomes = outcomes.slice(rows.start, rows.stop - rows.start)
+        self.store.put_frame(f"{self.prefix}outcomes/{self.place}.parquet", outcomes)
+        if world.changes_catalog:
+            name = f"{self.prefix}catalogs/{self.place}.parquet"
+            now = world.columns
+            times = {"born": now.born, "available": now.available}
+            self.store.put_frame(name, now.catalog.to_frame().with_columns(**times))
+
+    def faults(self, world: World) -> Faults:
+        """What the recommender did wrong."""
+        guard = world.platform.recommender
+        return guard.faults if guard is not None else Faults()
+
     # -- where it starts ---------------------------------------------------------------------
 
     def start(self) -> World:
         """The world at its first step, or at its last checkpoint."""
         held = self.store.arrays(self.checkpoint) if self.store.exists(self.checkpoint) else None
-        start = origin(self.study.world, self.study.study.seed, self.index)
-        guard = self._guard(start.catalog, len(start.users))
-        world = World(self.study, index=self.index, arm=self.arm, recommender=guard)
+        guard = self.fresh_guard()
+        world = self.world_with(guard)
         if held is None:
-            self._remove_parts(0)
+            self.remove_parts(0)
             if guard is not None:
                 self._fit(world, guard)
             return world
-        self._restore(world, held)
+        self.restore(world, held)
         return world
 
-    def _guard(self, catalog: Catalog, n_users: int) -> Served | None:
+    def world_with(self, guard: Served | None) -> World:
+        """The world before its first step, served by a recommender."""
+        return World(self.study, index=self.index, arm=self.arm, recommender=guard)
+
+    def origin(self) -> Market:
+        """The people and items that the world starts from."""
+        return origin(self.study.world, self.study.study.seed, self.index)
+
+    def fresh_guard(self) -> Served | None:
         """A fresh, unfitted recommender for the arm; the two of an experiment."""
         arm = self.arm
         if arm.recommender is None:
             return None
+        catalog = self.origin().catalog
         guard = guarded(arm.recommender, catalog, factories=self.factories)
         if arm.experiment is None or arm.control is None:
             return guard
         control = guarded(arm.control, catalog, factories=self.factories)
         seed = child_seed(self.study.study.seed, "world", self.index)
-        who = treated(arm.experiment, n_users, seed=seed)
+        who = treated(arm.experiment, len(self.origin().users), seed=seed)
         return Split(guard, control, who, pooled=arm.experiment.pooled)
 
     def _fit(self, world: World, guard: Served) -> None:
@@ -238,7 +270,7 @@ class ArmRun:
         if studied and self.prefix == "" and not self.store.exists(name):
             self.store.put_arrays(name, state)
         faults = guard.faults
-        fresh = self._guard(world.columns.catalog, len(world.columns.users))
+        fresh = self.fresh_guard()
         assert fresh is not None
         fresh.load_state({part: value.copy() for part, value in state.items()})
         fresh.faults = faults
@@ -255,6 +287,10 @@ class ArmRun:
         shown: Shown | None = world.shown
         assert shown is not None
         self.shown.append(shown)
+        self.record_series(world)
+
+    def record_series(self, world: World) -> None:
+        """The measures of the step just lived."""
         now = world.measures.current
         self.series["step"].append(world.columns.t - 1)
         for name in now:
@@ -324,14 +360,14 @@ class ArmRun:
     def _part(self, number: int, what: str = "events") -> str:
         return f"{self.prefix}{what}/{self.place}/part-{number:05d}.parquet"
 
-    def _write_part(self, world: World) -> None:
+    def write_part(self, world: World) -> None:
         number = (world.columns.t - 1) // PART_STEPS
         self.store.put_frame(self._part(number), self._frame(number * PART_STEPS))
         self.shown = []
         if world.persons is not None and world.persons.client is not None:
             self.store.put_frame(self._part(number, "talk"), world.persons.said())
 
-    def _remove_parts(self, first: int) -> None:
+    def remove_parts(self, first: int) -> None:
         for what in ("events", "talk"):
             for name in self.store.listing(f"{self.prefix}{what}/{self.place}/"):
                 if int(name[-13:-8]) >= first:
@@ -339,7 +375,7 @@ class ArmRun:
 
     # -- checkpoints -------------------------------------------------------------------------
 
-    def _save(self, world: World) -> None:
+    def save(self, world: World) -> None:
         guard = world.platform.recommender
         model: State | None = {}
         if guard is not None:
@@ -379,7 +415,7 @@ class ArmRun:
             held["faults"] = np.frombuffer(tally, dtype=np.uint8)
         self.store.put_arrays(self.checkpoint, held)
 
-    def _restore(self, world: World, held: Arrays) -> None:
+    def restore(self, world: World, held: Arrays) -> None:
         platform, measures = world.platform, world.measures
         world.columns.t = int(held["t"])
         world.restore_items(_under(held, "items/"))
@@ -401,7 +437,7 @@ class ArmRun:
             platform.regrow(held["known"])
             guard.load_state(_under(held, "model/"))
             guard.faults = Faults.from_dict(json.loads(held["faults"].tobytes()))
-        self._remove_parts(world.columns.t // PART_STEPS)
+        self.remove_parts(world.columns.t // PART_STEPS)
 
 
 def _under(held: Arrays, prefix: str) -> Arrays:

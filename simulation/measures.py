@@ -113,7 +113,7 @@ class Measures:
     ) -> None:
         self.columns = columns
         self.blocks = blocks
-        self.rows = slice(blocks[0][0], blocks[-1][1])
+        self.rows = slice(blocks[0][0], blocks[-1][1]) if blocks else slice(0, 0)
         self.sums = np.zeros((len(self.blocks), len(MEANS), 2))
         n_users, n_items = len(columns.taste), len(columns.catalog)
         self.current: dict[str, float] = dict.fromkeys(SERIES, float("nan"))

@@ -229,6 +229,17 @@ class Platform(mesa.Agent):
         step = np.array(self.columns.t, np.int64)  # one number for all of them
         self.clicks_step.append(np.broadcast_to(step, len(users)))
 
+    def take_note(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> None:
+        """Consumptions for training alone: who serves these people has their histories."""
+        order = np.argsort(users, kind="stable")
+        self.clicks_user.append(users[order])
+        self.clicks_item.append(items[order])
+        self.clicks_step.append(np.full(len(users), self.columns.t, np.int64))
+
+    def learnt_elsewhere(self) -> None:
+        """The recommender was replaced by one that learnt from everything so far."""
+        self.learnt_rows = len(self.columns.past) + sum(map(len, self.clicks_user))
+
     def restore(
         self, users: NDArray[np.int64], items: NDArray[np.int64], steps: NDArray[np.int64]
     ) -> None:

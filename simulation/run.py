@@ -37,6 +37,11 @@ def world_name(index: int) -> str:
     return f"w{index:03d}"
 
 
+def shard_name(index: int, shard: int) -> str:
+    """The directory name of a shard of a world: "w003-s001"."""
+    return f"{world_name(index)}-s{shard:03d}"
+
+
 class Run:
     """A finished simulation.
 
@@ -149,6 +154,13 @@ class Run:
             raise unknown_name("arm", arm, self._arms)
         return self._arms[arm]
 
+    def _places(self, world: int) -> list[str]:
+        """The directories that hold a world's people: one, or one a shard."""
+        shards = self.study.study.shards
+        if shards == 1:
+            return [world_name(world)]
+        return [shard_name(world, number) for number in range(shards)]
+
     def _one(self, name: str) -> pl.DataFrame:
         return self._store.scan([name]).collect()
 
@@ -160,7 +172,11 @@ class Run:
         ([people] feedback).
         """
         self._known(arm)
-        parts = self._store.listing(f"{self._prefix}events/{arm}/{world_name(world)}/")
+        parts = [
+            part
+            for place in self._places(world)
+            for part in self._store.listing(f"{self._prefix}events/{arm}/{place}/")
+        ]
         return self._store.scan([p for p in parts if p.endswith(".parquet")])
 
     def series(self, arm: str, world: int) -> pl.DataFrame:
@@ -174,7 +190,8 @@ class Run:
         Null for people who never arrived ([staying] arrive).
         """
         self._known(arm)
-        return self._one(f"{self._prefix}outcomes/{arm}/{world_name(world)}.parquet")
+        names = [f"{self._prefix}outcomes/{arm}/{place}.parquet" for place in self._places(world)]
+        return self._store.scan(names).collect()
 
     def users(self, world: int) -> pl.DataFrame:
         """The people of a world: user, id, attribute columns, activity, taste at the start."""

@@ -12,8 +12,10 @@ from .directory import finish, prepare, refuse_others
 from .executors import Executor, execute, one_thread
 from .live import live_world, variants
 from .run import Factories, Run
+from .shards import refuse_what_people_share
 from .store import DiskStore, Lock, MemoryStore
 from .study import Study, label_of
+from .teams import sharded
 from .world import origin
 
 ProgressSink = Callable[[int, int, str], None]
@@ -54,11 +56,14 @@ def simulate(
         for _, part in variants(study, index)
     )
     counter = _Counter(total, progress)
+    lived_by = sharded(study, executor, workers) if study.study.shards > 1 else None
     if out is None:
         memory = MemoryStore()
         with one_thread():
             for index in range(study.study.worlds):
-                live_world(study, index, memory, factories or {}, counter.tick(index))
+                live_world(
+                    study, index, memory, factories or {}, counter.tick(index), lived_by=lived_by
+                )
         return Run(study, memory, factories=factories)
     store = DiskStore(out)
     with Lock(out):
@@ -73,6 +78,7 @@ def simulate(
             workers=workers,
             factories=factories or {},
             done=counter.add,
+            lived_by=lived_by,
         )
         if study.world.kind == "dataset" and not store.exists("realism.json"):
             from .realism import realism_rows
@@ -112,6 +118,13 @@ def check_study(
                     f"{label_of(section)} cannot learn incrementally (it says update = "
                     f'{getattr(can, "update", "none")!r}); set retrain_mode to "auto" or "full"'
                 )
+    if study.study.shards > 1:
+        refuse_what_people_share(study)
+        if factories:
+            raise UserError(
+                "recommenders that only this process knows cannot be sent to shards; set [study] "
+                "shards to 1, or name them by module or file"
+            )
     if study.world.kind == "dataset":
         origin(study.world, study.study.seed, 0)
     if study.society is not None:
