@@ -76,6 +76,7 @@ class Platform(mesa.Agent):
         self.rejections = Rejections(len(columns.taste))
         self.schedule = Schedule(arm)
         self.retrained = False
+        self.n_fakes = 0  # users beyond the world's, whom adversaries invented
         self.n_first = len(columns.catalog)  # their draws do not move when others enter
         self._newcomers = stream(columns.seed, f"browse newcomers/{arm.luck}")
         self._browsed = generator(columns.seed, "browse", arm.luck).bit_generator.random_raw()
@@ -240,6 +241,18 @@ class Platform(mesa.Agent):
         """The recommender was replaced by one that learnt from everything so far."""
         self.learnt_rows = len(self.columns.past) + sum(map(len, self.clicks_user))
 
+    def inject(self, fakes: Ragged) -> None:
+        """Pasts of fake people enter what is learnt from: they are users beyond the world's.
+
+        Args:
+            fakes: a row of items a person.
+        """
+        first = self.columns.past.n_users + self.n_fakes
+        self.n_fakes += len(fakes)
+        self.clicks_user.append((first + fakes.row_index).astype(np.int32))
+        self.clicks_item.append(fakes.values)
+        self.clicks_step.append(np.full(len(fakes.values), self.columns.t, np.int64))
+
     def restore(
         self, users: NDArray[np.int64], items: NDArray[np.int64], steps: NDArray[np.int64]
     ) -> None:
@@ -247,6 +260,10 @@ class Platform(mesa.Agent):
         self.clicks_user.append(users.astype(np.int32))
         self.clicks_item.append(items.astype(np.int32))
         self.clicks_step.append(steps)
+        n_users = self.columns.past.n_users
+        self.n_fakes = max(int(users.max(initial=-1)) + 1 - n_users, 0)
+        real = users < n_users
+        users, items = users[real], items[real]
         past = Interactions(
             users.astype(np.int32),
             items.astype(np.int32),
@@ -263,7 +280,7 @@ class Platform(mesa.Agent):
             np.concatenate([past.user, *self.clicks_user]).astype(np.int32),
             np.concatenate([past.item, *self.clicks_item]).astype(np.int32),
             np.concatenate([past.step, *self.clicks_step]),
-            past.n_users,
+            past.n_users + self.n_fakes,
             len(self.columns.catalog),
         )
 

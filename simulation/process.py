@@ -78,6 +78,10 @@ def processes(study: Study, world: World) -> tuple[Process, ...]:
         from .generators import Generators
 
         found.append(Generators(world, study.generators))
+    if study.adversaries:
+        from .adversary import Adversary
+
+        found.extend(Adversary(world, one) for one in study.adversaries)
     return tuple(found)
 
 

@@ -16,7 +16,7 @@ from .choice import Logit
 from .laws import ChangeLaw, ChoiceLaw, FeedbackLaw, names
 from .section import Section
 from .society_settings import SocietySection, StayingSection
-from .supply_settings import GeneratorsSection, SupplySection
+from .supply_settings import AdversarySection, GeneratorsSection, SupplySection
 
 USER_MODELS = ("habitual", "curious", "impressionable")
 Arm = Literal["random", "popularity", "frozen", "none", "shuffled", "oracle"]
@@ -290,6 +290,7 @@ class Study(Section):
     staying: StayingSection | None = None
     supply: SupplySection | None = None
     generators: GeneratorsSection | None = None
+    adversaries: tuple[AdversarySection, ...] = ()
     recommenders: tuple[RecommenderSection, ...] = ()
     experiments: tuple[ExperimentSection, ...] = ()
     audit: AuditSection = Field(default_factory=lambda: AuditSection())
@@ -349,6 +350,15 @@ class Study(Section):
                         "set [world] dim to the number of dimensions"
                     )
         return self
+
+    @field_validator("adversaries")
+    @classmethod
+    def _attacks_differ(cls, value: tuple[AdversarySection, ...]) -> tuple[AdversarySection, ...]:
+        names = [one.name for one in value]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"two adversaries are called {twice[0]!r}; give them other names")
+        return value
 
     @field_validator("recommenders")
     @classmethod

@@ -91,3 +91,45 @@ class GeneratorsSection(Section):
     awareness: float = Field(
         default=0.0, description="awareness of a copy less that of its model, in logits"
     )
+
+
+class AdversarySection(Section):
+    """[[adversaries]]: fake profiles that push an item into recommendations."""
+
+    name: str = Field(
+        default="attack",
+        pattern=r"^[A-Za-z][A-Za-z0-9_]*$",
+        description="names its measures: <name>_hr10 and so on",
+    )
+    kind: Literal["random", "average", "bandwagon", "segment"] = Field(
+        default="bandwagon", description="what fake people consume beside the target"
+    )
+    step: Annotated[int, Field(ge=0)] = Field(default=5, description="when they come")
+    profiles: Annotated[int, Field(ge=0)] = Field(default=50, description="fake people")
+    filler: Annotated[int, Field(ge=0)] = Field(
+        default=36, description="further items that each consumes"
+    )
+    selected: Annotated[int, Field(ge=1)] = Field(
+        default=5, description="most consumed items that each holds (bandwagon, segment)"
+    )
+    target: str = Field(
+        default="", description="id of the item; empty: drawn from the less consumed half"
+    )
+    segment: str = Field(
+        default="", description="topic whose people are aimed at; empty: the target's own"
+    )
+    new_item: bool = Field(
+        default=False, description="the target is a new item that the adversary puts in"
+    )
+    appeal: float = Field(default=0.0, description="quality of that item, in logits")
+    probe_every: Annotated[int, Field(ge=1)] = Field(
+        default=5, description="steps between measurements of the target's rank"
+    )
+
+    @model_validator(mode="after")
+    def _one_target(self) -> AdversarySection:
+        if self.new_item and self.target:
+            raise ValueError(
+                f"the target is a new item or {self.target!r}; leave out new_item or target"
+            )
+        return self

@@ -1,0 +1,258 @@
+"""Adversaries: fake people whose pasts push an item, seen by nobody but the recommender.
+
+Fake profiles enter the training log; they are never active, never measured, never asked. What they
+do reaches people only through what is learnt: an arm that does not learn is not touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import mesa
+import numpy as np
+from numpy.typing import NDArray
+
+from ..recommenders.border import LateColumns, Requests
+from ..recommenders.errors import UserError, unknown_name
+from ..recommenders.faults import Faults
+from ..recommenders.guard import Guard
+from ..recommenders.randomness import child_seed, stream, uniform
+from ..recommenders.ranking import blocks
+from .attacks import Attack, fake_profiles, in_segment, ranks
+from .newcomers import fresh_ids, like
+
+if TYPE_CHECKING:
+    from .experiment import Served
+    from .process import Arrays
+    from .shown import Shown
+    from .supply_settings import AdversarySection
+    from .world import World
+
+MEASURES = {
+    "exposure": "share of slates that hold the target",
+    "clicks": "share of what was taken that is the target",
+    "hr10": "share of people who have not met it whose 10 best hold it (HR@10)",
+    "hr50": "the same for the 50 best (HR@50)",
+    "percentile": "share of the other items ranked below it, mean over these people",
+    "percentile_shift": "that less the same just before the attack",
+    "segment_hr10": "HR@10 among the quarter of people whose past is most about the segment",
+    "segment_hr50": "HR@50 among these",
+}
+"""What is measured of an attack, as <name>_<measure>; ranks only every probe_every steps."""
+
+_LONGEST = 50
+
+
+class Adversary(mesa.Agent):
+    """One attack on one item.
+
+    Attributes:
+        target: index of the item that is pushed, -1 before it exists.
+        topic: index of the segment's topic.
+    """
+
+    def __init__(self, world: World, section: AdversarySection) -> None:
+        super().__init__(world)
+        self.world, self.section = world, section
+        self.key = f"adversary/{section.name}"
+        self.seed = child_seed(world.columns.seed, "adversary", section.name)
+        self.topic = self._segment()
+        self.target = -1 if section.new_item else self._target()
+        if self.topic < 0 and self.target >= 0:
+            self.topic = int(world.columns.topics[self.target].argmax())
+        self.before_attack = float("nan")
+        self.current = dict.fromkeys(MEASURES, float("nan"))
+
+    def _segment(self) -> int:
+        names, asked = self.world.columns.catalog.topic_names, self.section.segment
+        if not asked:
+            return -1
+        if asked not in names:
+            said = unknown_name("topic", asked, names)
+            raise UserError(f"{said} ([[adversaries]] segment)")
+        return names.index(asked)
+
+    def _target(self) -> int:
+        """The item named, or one drawn from the less consumed half (of the segment)."""
+        now, asked = self.world.columns, self.section.target
+        if asked:
+            if asked not in now.catalog.ids:
+                said = unknown_name("item", asked, now.catalog.ids)
+                raise UserError(f"{said} ([[adversaries]] target)")
+            return now.catalog.ids.index(asked)
+        fits = np.arange(len(now.catalog))
+        if self.topic >= 0:
+            fits = fits[now.topics.argmax(axis=1) == self.topic]
+        if len(fits) == 0:
+            fits = np.arange(len(now.catalog))
+        order = fits[np.argsort(now.past.popularity()[fits], kind="stable")]
+        luck = float(uniform(stream(self.seed, "target"), 0))
+        return int(order[int(luck * ((len(order) + 1) // 2))])
+
+    # -- a step ------------------------------------------------------------------------------
+
+    def before(self, world: World) -> None:
+        """At the step of the attack: measure, put in the item and the profiles."""
+        now, section = world.columns, self.section
+        if now.t != section.step:
+            return
+        if section.new_item:
+            self._put_in()
+        else:
+            self._probe()
+            self.before_attack = self.current["percentile"]
+        if section.profiles == 0:
+            return
+        fakes = fake_profiles(
+            Attack(section.kind, self.target, self.topic, section.selected, section.filler),
+            section.profiles,
+            popularity=np.where(now.available, self._counts(), -1),
+            topics=now.topics,
+            seed=self.seed,
+            step=now.t,
+        )
+        world.platform.inject(fakes)
+
+    def after(self, world: World, shown: Shown) -> None:
+        """What is seen of the target in this step, and every few steps how it ranks."""
+        self.current = dict.fromkeys(MEASURES, float("nan"))
+        if self.target < 0:
+            return
+        if len(shown.users):
+            held = (shown.items == self.target).any(axis=1)
+            self.current["exposure"] = float(held.mean())
+        taken = shown.items[shown.feedback.taken]
+        if len(taken):
+            self.current["clicks"] = float((taken == self.target).mean())
+        if (world.columns.t - self.section.step) % self.section.probe_every == 0:
+            self._probe()
+
+    def _put_in(self) -> None:
+        """The target enters: like the most consumed item of its segment, or of all."""
+        now = self.world.columns
+        fits = now.available
+        if self.topic >= 0 and (mine := fits & (now.topics.argmax(axis=1) == self.topic)).any():
+            fits = mine
+        model = np.array([int(np.where(fits, self._counts(), -1).argmax())])
+        self.target = len(now.catalog)
+        if self.topic < 0:
+            self.topic = int(now.topics[model[0]].argmax())
+        ids = fresh_ids(now.catalog, 1, word="pushed")
+        self.world.add_items(
+            like(
+                now,
+                model,
+                ids=ids,
+                titles=(f"Item {self.target} ({now.catalog.topic_names[self.topic]})",),
+                topics=now.topics[model],
+                features=now.features[model],
+                quality=np.array([self.section.appeal]),
+                awareness=now.awareness.min(keepdims=True),
+                provider=np.array([-1]),
+            )
+        )
+
+    def _counts(self) -> NDArray[np.int64]:
+        """(items,) consumptions so far, as the platform knows them."""
+        return self.world.platform.log().popularity()
+
+    # -- how the target ranks ----------------------------------------------------------------
+
+    def _probe(self) -> None:
+        """Ask the recommender about everybody who is in the world and has not met the target."""
+        now, served = self.world.columns, self.world.platform.recommender
+        if served is None:
+            return
+        everybody = np.flatnonzero(now.present).astype(np.int32)
+        history = self.world.platform.history.of(everybody)
+        met = np.zeros(len(everybody), np.bool_)
+        met[history.row_index[history.values == self.target]] = True
+        users = everybody[~met]
+        if len(users) == 0:
+            return
+        place = np.full(len(users), np.iinfo(np.int64).max)
+        percentile = np.full(len(users), np.nan)
+        with uncounted(served):
+            for rows in blocks(len(users), len(now.catalog)):
+                place[rows], percentile[rows] = self._places(served, users[rows])
+        mine = in_segment(self._about())[users]
+        for k in (10, _LONGEST):
+            self.current[f"hr{k}"] = float((place <= k).mean())
+            self.current[f"segment_hr{k}"] = (
+                float((place[mine] <= k).mean()) if mine.any() else float("nan")
+            )
+        if np.isfinite(percentile).all():
+            self.current["percentile"] = float(percentile.mean())
+            self.current["percentile_shift"] = self.current["percentile"] - self.before_attack
+
+    def _places(
+        self, served: Served, users: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        now = self.world.columns
+        history = self.world.platform.history.of(users)
+        asked = Requests(
+            users=users,
+            history=history,
+            k=min(_LONGEST, len(now.catalog)),
+            seed=child_seed(self.seed, "probe"),
+            step=now.t,
+            attributes=LateColumns(now.users.attributes, users),
+        )
+        if isinstance(served, Guard) and served.can_score and not served.capabilities.stochastic:
+            scores = served.score(asked)
+            if scores is not None:
+                hidden = np.tile(~now.available, (len(users), 1))
+                hidden[history.row_index, history.values] = True
+                hidden[:, self.target] = False
+                if not now.available[self.target]:
+                    return np.full(len(users), len(now.catalog)), np.zeros(len(users))
+                return ranks(scores, self.target, hidden)
+        items = served.recommend(asked).items
+        found = items == self.target
+        place = np.where(found.any(axis=1), 1 + found.argmax(axis=1), len(now.catalog))
+        return place, np.full(len(users), np.nan)
+
+    def _about(self) -> NDArray[np.float64]:
+        """(users,) share of each past that is about the segment's topic, NaN without a past."""
+        now = self.world.columns
+        n = len(now.taste)
+        weight = now.topics[now.past.item, self.topic].astype(np.float64)
+        total = np.bincount(now.past.user, weight, minlength=n)
+        length = np.bincount(now.past.user, minlength=n)
+        about = np.full(n, np.nan)
+        return np.asarray(np.divide(total, length, out=about, where=length > 0))
+
+    # -- what is seen of it ------------------------------------------------------------------
+
+    def series(self) -> Mapping[str, float]:
+        """See :data:`MEASURES`."""
+        return {f"{self.section.name}_{name}": value for name, value in self.current.items()}
+
+    def state(self) -> Arrays:
+        """Which item, and where it stood before."""
+        return {
+            "target": np.array(self.target),
+            "topic": np.array(self.topic),
+            "before_attack": np.array(self.before_attack),
+        }
+
+    def load_state(self, state: Arrays) -> None:
+        """Continues from :meth:`state`."""
+        self.target, self.topic = int(state["target"]), int(state["topic"])
+        self.before_attack = float(state["before_attack"])
+
+
+@contextmanager
+def uncounted(served: Served) -> Iterator[None]:
+    """What a recommender is asked by us, not by people, is not in its tally of faults."""
+    guards = [served] if isinstance(served, Guard) else list(served.parts)
+    held = [guard.faults for guard in guards]
+    for guard, faults in zip(guards, held, strict=True):
+        guard.faults = Faults(strikes=faults.strikes, off=faults.off)
+    try:
+        yield
+    finally:
+        for guard, faults in zip(guards, held, strict=True):
+            guard.faults = faults
