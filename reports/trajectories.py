@@ -62,8 +62,33 @@ MEASURES = (
         "Gini of exposure over the whole catalog: 0 is equal, 1 is one item for everyone.",
         "0 to 1",
     ),
+    Measure(
+        "opinion_polarisation",
+        "How divided opinions are",
+        "Esteban-Ray polarisation: 0 is one opinion, about 0.25 any opinion, 1 two opposite camps.",
+        "0 to 1",
+    ),
+    Measure(
+        "misinformed",
+        "How far falsehoods are believed",
+        "Mean belief in false items consumed, 0 to 1. Rising: people take in more of them.",
+        "0 to 1",
+    ),
+    Measure(
+        "satisfaction",
+        "How satisfied people are",
+        "What visits were worth to those present, averaged over their visits. Who is dissatisfied "
+        "is likelier to leave.",
+        "0 to 1",
+    ),
+    Measure(
+        "present",
+        "How many people are there",
+        "People in the world: arrived, and not left. The same people arrive in every arm.",
+        "people",
+    ),
 )
-"""The measures drawn, in the order of the story: supply, choice, change, benefit, items."""
+"""The measures drawn, in the order of the story: supply, choice, change, benefit, items, society."""
 
 
 @dataclass(frozen=True)

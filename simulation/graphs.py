@@ -60,7 +60,7 @@ def small_world(n: int, friends: int, rewire: float, *, seed: int) -> sp.csr_mat
     end = (first + hop) % n
     moves = uniform(stream(seed, "rewire"), first, hop) < rewire
     code = _code(first, end, n)
-    taken = np.sort(code[~moves])
+    stay, placed = np.sort(code[~moves]), np.empty(0, np.int64)
     rest = np.flatnonzero(moves)
     for attempt in range(_ATTEMPTS):
         if len(rest) == 0:
@@ -71,9 +71,9 @@ def small_world(n: int, friends: int, rewire: float, *, seed: int) -> sp.csr_mat
         _, once = np.unique(new, return_index=True)
         free = np.zeros(len(rest), np.bool_)
         free[once] = True
-        free &= (to != first[rest]) & ~np.isin(new, taken)
+        free &= (to != first[rest]) & ~_inside(stay, new) & ~_inside(placed, new)
         code[rest[free]] = new[free]
-        taken = np.union1d(taken, new[free])
+        placed = np.sort(np.concatenate([placed, new[free]]))
         rest = rest[~free]
     return mutual(code // n, code % n, n)
 
@@ -144,6 +144,14 @@ def alike(past: Interactions, friends: int) -> sp.csr_matrix:
     nearest = np.concatenate(found)
     row, column = np.nonzero(nearest >= 0)
     return mutual(row, nearest[row, column], past.n_users)
+
+
+def _inside(ascending: Ints, values: Ints) -> NDArray[np.bool_]:
+    """Which values stand among sorted ones."""
+    if len(ascending) == 0:
+        return np.zeros(len(values), np.bool_)
+    spot = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
+    return np.asarray(ascending[spot] == values)
 
 
 def _code(a: Ints, b: Ints, n: int) -> Ints:
