@@ -88,7 +88,7 @@ MEASURES = (
         "people",
     ),
 )
-"""The measures drawn, in the order of the story: supply, choice, change, benefit, items, society."""
+"""The measures drawn, in the order of the story: choice, change, benefit, items, society."""
 
 
 @dataclass(frozen=True)
