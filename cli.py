@@ -413,12 +413,24 @@ def evaluate(
         list[str] | None,
         typer.Option("--set", metavar="RECOMMENDER.ARG=VALUE", help="Set an argument."),
     ] = None,
+    lengths: Annotated[
+        list[int] | None,
+        typer.Option("--k", metavar="K", help="List length; may be repeated. 10 and 20."),
+    ] = None,
+    history: Annotated[
+        str, typer.Option("--history", help="What people are served from: train or train+valid.")
+    ] = "train",
+    seed: Annotated[int, typer.Option("--seed", help="Of fits and requests.")] = 0,
+    validation: Annotated[
+        bool, typer.Option("--validation", help="Measure on the validation part, to choose --set.")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
     """Measure accuracy beside the trivial baselines.
 
-    Fits on train and ranks the whole catalog; --data may also be an .npz file with a fixed split.
+    Fits on train and ranks the whole catalog; --data may also be a fixed split: an .npz file, or
+    NAME.train with NAME.test beside it.
     """
     from .reports.accuracy import arguments, measure
     from .simulation.study_file import column_map
@@ -433,6 +445,10 @@ def evaluate(
             split_name=split,
             args=arguments(overrides or ()),
             progress=bar,
+            ks=tuple(lengths or (10, 20)),
+            history=history,
+            seed=seed,
+            on_validation=validation,
         )
     return console.finish(0, found.said, shown=found, evaluations=found.to_json())
 

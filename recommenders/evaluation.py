@@ -31,6 +31,7 @@ from .splits import (
     split_random,
     split_strong,
     split_time,
+    split_validation,
 )
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "split_random",
     "split_strong",
     "split_time",
+    "split_validation",
     "to_frame",
 ]
 
@@ -67,7 +69,7 @@ class Evaluation:
         ks: list lengths.
         users: (n,) int32 the people measured.
         n_dropped: people without anything to foresee, left out.
-        per_user: (n,) float64 by metric: recall@k, recall_min@k, ndcg@k, mrr@k, hit@k.
+        per_user: (n,) float64 by metric: precision@k, recall@k, recall_min@k, ndcg@k, mrr@k, hit@k.
         overall: over all lists together: coverage@k, gini@k.
         fit_seconds: CPU seconds of the fit.
         users_per_second: people served a CPU second.
@@ -254,9 +256,10 @@ def ranking_metrics(
     """(n,) metrics of each list; all in [0, 1], higher is better.
 
     With h_r = 1 where the item at rank r (from 1) was wanted, and w items wanted:
-    recall@k = sum h / w; recall_min@k = sum h / min(k, w); ndcg@k = sum h_r / log2(r + 1) over the
-    same sum for min(k, w) hits at the top (binary, K. Jarvelin & J. Kekalainen 2002); mrr@k = 1 / r
-    of the first hit within k, else 0; hit@k = whether there is one.
+    precision@k = sum h / k; recall@k = sum h / w; recall_min@k = sum h / min(k, w);
+    ndcg@k = sum h_r / log2(r + 1) over the same sum for min(k, w) hits at the top (binary,
+    K. Jarvelin & J. Kekalainen 2002); mrr@k = 1 / r of the first hit within k, else 0;
+    hit@k = whether there is one.
 
     Args:
         items: (n, at least max(ks)) best first, -1 for nothing.
@@ -278,6 +281,7 @@ def ranking_metrics(
         top = hit[:, :k]
         found = top.sum(axis=1).astype(np.float64)
         reachable = np.minimum(n_wanted, k)
+        metrics[f"precision@{k}"] = found / k
         metrics[f"recall@{k}"] = found / n_wanted
         metrics[f"recall_min@{k}"] = found / reachable
         metrics[f"ndcg@{k}"] = top @ gain[:k] / ideal[reachable.astype(np.int64)]

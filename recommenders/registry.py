@@ -42,6 +42,8 @@ RECOMMENDERS: BuiltIn = {
     "bprmf": (f"{_HERE}.classic.bprmf:BPRMF", "matrix factorisation for ranking"),
     "markov": (f"{_HERE}.classic.markov:Markov", "what followed the last item"),
     "multvae": (f"{_HERE}.generative.multvae:MultVAE", "a variational autoencoder of histories"),
+    "multdae": (f"{_HERE}.generative.multdae:MultDAE", "a denoising autoencoder of histories"),
+    "diffrec": (f"{_HERE}.generative.diffrec:DiffRec", "a diffusion model of histories"),
     "sasrec": (f"{_HERE}.generative.sasrec:SASRec", "a causal transformer over item sequences"),
 }
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")

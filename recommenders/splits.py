@@ -140,31 +140,66 @@ def split(log: Interactions, name: str, *, seed: int = 0) -> Split:
 
 
 def load_split(path: str | Path) -> Split:
-    """A split fixed in a file, so that its numbers can be compared across libraries.
+    """A split fixed in files, so that its numbers can be compared across libraries.
 
     Args:
         path: an .npz with ``train``, ``valid`` and ``test``, each (rows, 2) of user and item
-            indices in time order, and the scalars ``n_users`` and ``n_items``.
+            indices in time order, and, unless they follow from the largest indices, the scalars
+            ``n_users`` and ``n_items``; or NAME.train, a text of ``user item ...`` lines with
+            indices from 0, which has NAME.test beside it and no validation part.
 
     Raises:
-        UserError: the file or one of its arrays is missing.
+        UserError: a file or one of its arrays is missing, or a line is not numbers.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"no split file at {path}")
-    with np.load(path, allow_pickle=False) as arrays:
-        missing = {"train", "valid", "test", "n_users", "n_items"} - set(arrays.files)
-        if missing:
-            raise UserError(f"{path.name} lacks the array {sorted(missing)[0]!r}")
-        sizes = int(arrays["n_users"]), int(arrays["n_items"])
-        parts = []
-        start = 0
-        for name in ("train", "valid", "test"):
-            user, item = arrays[name].astype(np.int32).T
-            step = np.arange(start, start + len(user), dtype=np.int64)
-            parts.append(Interactions(user.copy(), item.copy(), step, *sizes))
-            start += len(user)
+    if path.suffix == ".train":
+        test = path.with_suffix(".test")
+        if not test.is_file():
+            raise UserError(f"no {test.name} beside {path}")
+        pairs = {"train": _lines(path), "valid": np.zeros((0, 2), np.int32), "test": _lines(test)}
+        sizes: tuple[int, int] | None = None
+    else:
+        with np.load(path, allow_pickle=False) as arrays:
+            missing = {"train", "valid", "test"} - set(arrays.files)
+            if missing:
+                raise UserError(f"{path.name} lacks the array {sorted(missing)[0]!r}")
+            pairs = {name: arrays[name].astype(np.int32) for name in ("train", "valid", "test")}
+            told = {"n_users", "n_items"} <= set(arrays.files)
+            sizes = (int(arrays["n_users"]), int(arrays["n_items"])) if told else None
+    if sizes is None:
+        most = np.concatenate(list(pairs.values())).max(axis=0, initial=-1)
+        sizes = int(most[0]) + 1, int(most[1]) + 1
+    parts = []
+    start = 0
+    for rows in pairs.values():
+        step = np.arange(start, start + len(rows), dtype=np.int64)
+        parts.append(Interactions(rows[:, 0].copy(), rows[:, 1].copy(), step, *sizes))
+        start += len(rows)
     return Split(f"file {path.stem}", *parts)
+
+
+def _lines(path: Path) -> NDArray[np.int32]:
+    """(rows, 2) of the first two columns of a text."""
+    try:
+        return np.loadtxt(path, usecols=(0, 1), dtype=np.int32, ndmin=2)
+    except ValueError as error:
+        raise UserError(f"{path} is not a text of user and item numbers: {error}") from None
+
+
+def split_validation(on: Split) -> Split:
+    """The split that settings are chosen on: its test is the validation part, the real test is
+    nowhere in it.
+
+    Where there is no validation part, a tenth of each person's training rows, drawn at random,
+    takes its place. People held out whole (strong generalisation) are left out.
+    """
+    if len(on.valid) == 0:
+        inner = split_random(on.train, test=0.1, valid=0.0)
+        return Split(f"{on.id}, a tenth of train", inner.train, inner.valid, inner.test)
+    nothing = on.valid.take(np.zeros(0, dtype=np.int64))
+    return Split(f"{on.id}, validation part", on.train, nothing, on.valid)
 
 
 def rank_within_user(

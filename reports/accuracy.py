@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..recommenders.evaluation import Evaluation
 
-COLUMNS = ("recall@10", "ndcg@10", "mrr@10", "hit@10", "coverage@10", "gini@10")
+COLUMNS = ("precision", "recall", "ndcg", "mrr", "hit", "coverage", "gini")
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,16 @@ class Accuracy:
     n_asked: int
 
     @property
+    def k(self) -> int:
+        """The shortest list length that was measured: what the table shows."""
+        return self.evaluations[0].ks[0]
+
+    @property
     def said(self) -> str:
         """The last line, without the exit code."""
-        best = max(self.evaluations, key=lambda e: e["ndcg@10"])
-        return f"{best.name} has the highest NDCG@10 on {self.data}: {best['ndcg@10']:.4f}"
+        metric = f"ndcg@{self.k}"
+        best = max(self.evaluations, key=lambda e: e[metric])
+        return f"{best.name} has the highest NDCG@{self.k} on {self.data}: {best[metric]:.4f}"
 
     def to_json(self) -> list[dict[str, Any]]:
         """One row a recommender."""
@@ -57,13 +63,14 @@ class Accuracy:
 
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
         table.add_column("recommender")
-        for name in COLUMNS:
+        columns = [f"{name}@{self.k}" for name in COLUMNS]
+        for name in columns:
             table.add_column(name, justify="right")
         table.add_column("fit", justify="right")
         for i, e in enumerate(self.evaluations):
-            low, high = e.interval("ndcg@10")
-            cells = [f"{e[name]:.4f}" for name in COLUMNS]
-            cells[1] += f" ({low:.3f} to {high:.3f})"
+            low, high = e.interval(f"ndcg@{self.k}")
+            cells = [f"{e[name]:.4f}" for name in columns]
+            cells[COLUMNS.index("ndcg")] += f" ({low:.3f} to {high:.3f})"
             asked = Text(e.name, style="bold" if i < self.n_asked else "")
             table.add_row(asked, *cells, f"{e.fit_seconds:.1f} s")
         first = self.evaluations[0]
@@ -83,17 +90,25 @@ def measure(
     split_name: str,
     args: Mapping[str, Mapping[str, object]],
     progress: Callable[[int, int, str], None],
+    ks: Sequence[int] = (10, 20),
+    history: str = "train",
+    seed: int = 0,
+    on_validation: bool = False,
 ) -> Accuracy:
     """Evaluate recommenders by name.
 
     Args:
         names: what is measured, beside the baselines.
-        data: dataset name, CSV or Parquet file, a split fixed in an ``.npz`` file, or "" for the
-            synthetic market.
+        data: dataset name, CSV or Parquet file, a split fixed in an ``.npz`` or ``.train`` file,
+            or "" for the synthetic market.
         folder, columns: of the dataset.
         split_name: random, leave-last-out, time or strong.
         args: of the recommenders, by name.
         progress: hears the epochs of the fits.
+        ks: list lengths.
+        history: what people are served from, "train" or "train+valid".
+        seed: of fits and requests.
+        on_validation: measures on the validation part, for choosing settings.
 
     Raises:
         UserError: unknown names, or data that cannot be read.
@@ -101,7 +116,7 @@ def measure(
     from ..recommenders.datasets.synthetic import market
     from ..recommenders.evaluation import evaluate_beside_baselines
     from ..recommenders.registry import create
-    from ..recommenders.splits import load_split, split
+    from ..recommenders.splits import load_split, split, split_validation
 
     strangers = [name for name in args if name not in names]
     if strangers:
@@ -109,7 +124,7 @@ def measure(
     for name in names:
         create(name, args.get(name))
     catalog, attributes, called = None, None, data
-    if data.endswith(".npz"):
+    if data.endswith((".npz", ".train")):
         on, called = load_split(data), Path(data).name
     elif data:
         from ..recommenders.datasets import load
@@ -123,7 +138,10 @@ def measure(
         on = split(invented.log, split_name)
     done = evaluate_beside_baselines(
         names,
-        on,
+        split_validation(on) if on_validation else on,
+        ks=ks,
+        history=history,
+        seed=seed,
         catalog=catalog,
         attributes=attributes,
         args=args,

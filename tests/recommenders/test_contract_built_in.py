@@ -6,6 +6,8 @@ from loopaudit.recommenders.classic.itemknn import ItemKNN
 from loopaudit.recommenders.classic.markov import Markov
 from loopaudit.recommenders.classic.popularity import Popularity
 from loopaudit.recommenders.classic.random import Random
+from loopaudit.recommenders.generative.diffrec import DiffRec
+from loopaudit.recommenders.generative.multdae import MultDAE
 from loopaudit.recommenders.generative.multvae import MultVAE
 from loopaudit.recommenders.generative.sasrec import SASRec
 from loopaudit.recommenders.testing import RecommenderContract
@@ -53,6 +55,26 @@ class TestMarkov(Exact):
 class TestMultVAE(Exact):
     def make(self):
         return MultVAE(hidden_size=32, latent_size=8, epochs=3)
+
+
+class TestMultVAEThatSamples(Exact):
+    def make(self):
+        return MultVAE(hidden_size=32, latent_size=8, epochs=3, sample=True, propensity_draws=4)
+
+
+class TestMultDAE(Exact):
+    def make(self):
+        return MultDAE(latent_size=16, epochs=3)
+
+
+class TestDiffRec(Exact):
+    def make(self):
+        return DiffRec(hidden_size=32, epochs=3)
+
+
+class TestDiffRecThatCorrupts(Exact):
+    def make(self):
+        return DiffRec(hidden_size=32, epochs=3, noise_max=0.5, noise_scale=1.0, corrupt_steps=5)
 
 
 class TestSASRec(Exact):

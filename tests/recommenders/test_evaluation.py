@@ -24,6 +24,7 @@ from loopaudit.recommenders.evaluation import (
     split_random,
     split_strong,
     split_time,
+    split_validation,
     to_frame,
 )
 from loopaudit.recommenders.interactions import Interactions, Ragged
@@ -342,3 +343,47 @@ def test_asking_a_matrix_model_does_not_reorder_the_histories_asked_with():
     model.load_state({"weights": np.eye(4, dtype=np.float32)})
     model.recommend(requests)
     assert history.values.tolist() == [3, 1, 2, 2, 0]
+
+
+# -- fixed splits in text, and the split that settings are chosen on --------------------------
+
+
+def test_a_split_in_text_files_is_read_and_its_sizes_follow_from_it(tmp_path):
+    (tmp_path / "Some.train").write_text("0 2 3.0\n1 0 5.0\n0 1 4.0\n")
+    with pytest.raises(UserError, match=r"no Some\.test beside"):
+        load_split(tmp_path / "Some.train")
+    (tmp_path / "Some.test").write_text("1 4 1.0\n")
+    parts = load_split(tmp_path / "Some.train")
+    assert (parts.train.n_users, parts.train.n_items, len(parts.valid)) == (2, 5, 0)
+    assert parts.train.histories().row(0).tolist() == [2, 1]
+    assert parts.test.item.tolist() == [4]
+    (tmp_path / "Some.test").write_text("user item\n")
+    with pytest.raises(UserError, match="not a text of user and item numbers"):
+        load_split(tmp_path / "Some.train")
+
+
+def test_a_split_file_without_sizes_is_as_large_as_its_largest_index(tmp_path):
+    pairs = np.array([[0, 2], [3, 1]])
+    np.savez(tmp_path / "bare.npz", train=pairs, valid=pairs[:0], test=np.array([[1, 6]]))
+    parts = load_split(tmp_path / "bare.npz")
+    assert (parts.train.n_users, parts.train.n_items) == (4, 7)
+
+
+def test_settings_are_chosen_where_the_test_is_not_in_sight(tmp_path):
+    given = hand_made_split(tmp_path)
+    on = split_validation(given)
+    assert (on.train, on.test, len(on.valid)) == (given.train, given.valid, 0)
+    log = small_log()
+    cut = split_random(log, test=0.2, valid=0.0)
+    inner = split_validation(cut)
+    rows = {*zip(inner.train.user, inner.train.item, inner.train.step, strict=True)}
+    held = {*zip(inner.test.user, inner.test.item, inner.test.step, strict=True)}
+    whole = {*zip(cut.train.user, cut.train.item, cut.train.step, strict=True)}
+    assert rows | held == whole
+    assert not rows & held
+    assert held
+
+
+def test_precision_counts_hits_by_places(tmp_path):
+    result = evaluate(Fixed(), hand_made_split(tmp_path), ks=(2,))
+    assert result.per_user["precision@2"].tolist() == [1.0, 0.5]
