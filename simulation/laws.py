@@ -10,6 +10,7 @@ from typing import Annotated, get_args
 
 from pydantic import BeforeValidator, Field
 
+from .agreement import Agreement
 from .browsing import Carousel, Cascade, PositionBased, Satisficing
 from .choice import Logit
 from .drift import Assimilation, Repulsion, Slerp
@@ -32,6 +33,7 @@ _Changes = (
     | Boredom
     | Satisfaction
     | Amplification
+    | Agreement
 )
 
 ChoiceLaw = Annotated[_Choices, Field(discriminator="law"), BeforeValidator(named("law"))]

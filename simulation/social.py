@@ -22,6 +22,7 @@ from ..recommenders.datasets.dataset import UserTable
 from ..recommenders.errors import UserError
 from ..recommenders.interactions import Interactions
 from ..recommenders.randomness import child_seed, stream, uniform
+from .agreement import stance_of_past
 from .choice import sigmoid
 from .drift import Floats, average
 from .graphs import mutual
@@ -234,9 +235,7 @@ class Society(mesa.Agent):
         n = len(now.taste)
         if self.section.opinions == "uniform":
             return 2.0 * uniform(stream(now.seed, "opinion"), np.arange(n)) - 1.0
-        stance = self._of_items("stance")[now.past.item]
-        n_past = np.bincount(now.past.user, minlength=n)
-        return np.bincount(now.past.user, weights=stance, minlength=n) / np.maximum(n_past, 1)
+        return stance_of_past(now.past, self._of_items("stance"))
 
     def _of_items(self, trait: str) -> Floats:
         """(items,) a trait; NaN where it is not known."""

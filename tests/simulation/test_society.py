@@ -1,5 +1,6 @@
 """A society in a world: cascades by closed form, slates with friends, beliefs, blocks, resume."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import scipy.sparse as sp
 from loopaudit.recommenders.border import Capabilities, Slates
 from loopaudit.recommenders.randomness import stream
 from loopaudit.simulation import live
+from loopaudit.simulation.agreement import Agreement
+from loopaudit.simulation.cohort import visit_of
 from loopaudit.simulation.graphs import mutual, small_world
 from loopaudit.simulation.runner import simulate
 from loopaudit.simulation.social import delivered, inserted, reached, rewired, shares
@@ -289,3 +292,44 @@ def test_who_amplifies_stances_polarises_a_society_and_random_does_not(law):
     (target,) = run.targets
     assert change[target] > 0.1
     assert change["random"] < 0.02
+
+
+# Opinions and choices ----------------------------------------------------------------------------
+
+
+def test_what_agrees_is_chosen_at_known_odds():
+    world = World(study())
+    now = world.columns
+    stance = np.array([0.5, -0.5] * 40, np.float32)
+    now.catalog = replace(now.catalog, stance=stance)
+    now.traits["opinion"][:] = np.linspace(-1, 1, 60)
+    items = np.tile(np.array([[4, 5]], np.int32), (60, 1))
+    segment = world.segments[0]
+    plain = visit_of(now, segment, np.arange(60), items, ordered=True)
+    for strength in (1.0, 3.0):
+        seen = Agreement(strength=strength).weigh(now, plain)
+        gain = seen.utility - plain.utility
+        assert gain[:, 0] - gain[:, 1] == pytest.approx(2 * strength * now.traits["opinion"] * 0.5)
+
+
+def test_people_who_seek_agreement_end_farther_apart_left_alone():
+    def divided(*change) -> float:
+        raw = study(users=200, influence="none", opinions="uniform", friend_slots=0).model_dump()
+        raw["people"]["change"] = change
+        world = World(Study.model_validate(raw))
+        for _ in range(15):
+            world.step()
+        return world.measures.current["opinion_variance"]
+
+    assert divided({"law": "agreement", "strength": 4.0}) > 1.2 * divided()
+
+
+def test_without_a_society_opinions_are_those_of_the_past():
+    raw = {**study().model_dump(), "society": None}
+    raw["people"]["change"] = [{"law": "agreement"}]
+    world = World(Study.model_validate(raw))
+    world.step()
+    past, stance = world.columns.past, world.columns.catalog.stance
+    assert world.columns.traits["opinion"][7] == pytest.approx(
+        stance[past.item[past.user == 7]].mean(), abs=1e-6
+    )
