@@ -376,12 +376,19 @@ class ArmRun:
     # -- checkpoints -------------------------------------------------------------------------
 
     def save(self, world: World) -> None:
+        """Write a checkpoint, unless the recommender cannot be saved."""
+        held = self.arrays_to_save(world)
+        if held is not None:
+            self.store.put_arrays(self.checkpoint, held)
+
+    def arrays_to_save(self, world: World) -> Arrays | None:
+        """Everything a checkpoint holds; None where the recommender cannot be saved."""
         guard = world.platform.recommender
         model: State | None = {}
         if guard is not None:
             model = guard.state() if self.saveable else None
         if model is None:
-            return
+            return None
         platform, measures = world.platform, world.measures
         empty = np.empty(0, np.int64)
         held: Arrays = {
@@ -413,33 +420,33 @@ class ArmRun:
             held["known"] = guard.grown()
             tally = json.dumps(guard.faults.to_dict()).encode()
             held["faults"] = np.frombuffer(tally, dtype=np.uint8)
-        self.store.put_arrays(self.checkpoint, held)
+        return held
 
     def restore(self, world: World, held: Arrays) -> None:
         platform, measures = world.platform, world.measures
         world.columns.t = int(held["t"])
-        world.restore_items(_under(held, "items/"))
+        world.restore_items(under(held, "items/"))
         world.columns.taste[:] = held["taste"]
         world.columns.satiation[:] = held["satiation"]
         world.columns.present[:] = held["present"]
         for name in list(world.columns.traits):
             world.columns.traits[name][...] = held[f"trait/{name}"]
         for process in world.processes:
-            process.load_state(_under(held, f"process/{process.key}/"))
+            process.load_state(under(held, f"process/{process.key}/"))
         platform.restore(held["clicks_user"], held["clicks_item"], held["clicks_step"])
         platform.learnt_rows = int(held["learnt_rows"])
         platform.schedule.updates = int(held["updates"])
-        platform.rejections.load_state(_under(held, "rejections/"))
-        measures.load_state(_under(held, "measure/"))
-        self.series = {name: value.tolist() for name, value in _under(held, "series/").items()}
+        platform.rejections.load_state(under(held, "rejections/"))
+        measures.load_state(under(held, "measure/"))
+        self.series = {name: value.tolist() for name, value in under(held, "series/").items()}
         guard = platform.recommender
         if guard is not None:
             platform.regrow(held["known"])
-            guard.load_state(_under(held, "model/"))
+            guard.load_state(under(held, "model/"))
             guard.faults = Faults.from_dict(json.loads(held["faults"].tobytes()))
         self.remove_parts(world.columns.t // PART_STEPS)
 
 
-def _under(held: Arrays, prefix: str) -> Arrays:
+def under(held: Arrays, prefix: str) -> Arrays:
     """The arrays whose name begins so, without the prefix."""
     return {name[len(prefix) :]: v for name, v in held.items() if name.startswith(prefix)}

@@ -24,9 +24,11 @@ from ..recommenders.errors import UserError
 from ..recommenders.faults import Faults
 from .arms import arms_of
 from .experiment import Served
-from .live import PART_STEPS, ArmRun, variants
+from .live import PART_STEPS, ArmRun, under, variants
 from .measures import inequality, means
+from .process import series_of
 from .run import shard_name
+from .social import Society
 from .store import Arrays, Store
 from .study import Study
 from .world import World
@@ -48,7 +50,7 @@ def shard_rows(n_users: int, *, shards: int, block: int) -> list[tuple[int, int]
     return list(pairwise(edges))
 
 
-_SHARED = ("staying", "society", "supply", "generators", "adversaries")
+_SHARED = ("staying", "supply", "generators", "adversaries")
 """Tables of a study whose processes look at all people, or change the catalog for all."""
 
 
@@ -59,12 +61,15 @@ def refuse_what_people_share(study: Study) -> None:
         UserError: the first thing in the study that would need everybody in one place.
     """
     kinds = study.users or (study.people,)
-    tables = [name for name in _SHARED if getattr(study, name, None)]
-    shared = {
-        **{f"[{name}]": True for name in tables},
-        "persons": any(kind.persons for kind in study.users),
-        "not-interested": any(f.law == "not-interested" for kind in kinds for f in kind.feedback),
-    }
+    society = study.society
+    shared = {f"[{name}]": getattr(study, name, None) for name in _SHARED}
+    shared["persons"] = any(kind.persons for kind in study.users)
+    shared["not-interested"] = any(f.law == "not-interested" for k in kinds for f in k.feedback)
+    if society is not None:
+        shared["[society] friend_slots above 0"] = society.friend_slots
+        shared["[society] rewiring above 0"] = society.rewiring
+        shared["[society] opinions = 'past'"] = society.opinions == "past"
+        shared["[society] graph = 'alike'"] = society.graph.form == "alike"
     for what, asked in shared.items():
         if asked:
             raise UserError(
@@ -112,6 +117,10 @@ class Team(Protocol):
 
     def all(self, method: str, *arguments: Any) -> list[Any]:
         """What each shard's method returned, in the order of the shards."""
+        ...
+
+    def each(self, method: str, arguments: list[Any]) -> list[Any]:
+        """The same with one argument of its own for each shard."""
         ...
 
     def close(self) -> None:
@@ -162,6 +171,7 @@ class Shard(ArmRun):
             self.remove_parts(0)
             self.load(model)
         self.name_series(self.world)
+        self._border = self.border()
 
     def load(self, model: State) -> None:
         """Take over a model that was trained elsewhere."""
@@ -170,14 +180,26 @@ class Shard(ArmRun):
             guard.load_state({name: value.copy() for name, value in model.items()})
             self.world.platform.learnt_elsewhere()
 
-    def step(self) -> Arrays:
+    def border(self) -> NDArray[np.int64]:
+        """The people of other shards whose opinions are needed here."""
+        society = society_of(self.world)
+        return np.empty(0, np.int64) if society is None else society.border()
+
+    def step(self, opinion: NDArray[np.float64]) -> Arrays:
         """One step; returns what the driver needs.
+
+        Args:
+            opinion: of the people of :meth:`border`, after the step before.
 
         Returns:
             "sums" (blocks, means, 2), "exposure" (items,) so far, and "user", "item", "turn" of
-            what was consumed: the how-manieth thing of its person in this step.
+            what was consumed: the how-manieth thing of its person in this step; with a society,
+            what it tells under "society/".
         """
         world, platform = self.world, self.world.platform
+        society = society_of(world)
+        if society is not None:
+            society.hear(self._border, opinion)
         before = len(platform.clicks_user)
         self.advance(world)
         t = world.columns.t
@@ -185,7 +207,9 @@ class Shard(ArmRun):
             self.write_part(world)
         users, items = platform.clicks_user[before:], platform.clicks_item[before:]
         nobody = np.empty(0, np.int32)
+        told = {} if society is None else society.told()
         return {
+            **{f"society/{name}": value for name, value in told.items()},
             "sums": world.measures.sums.copy(),
             "exposure": world.measures.exposure.copy(),
             "user": np.concatenate([nobody, *users]),
@@ -197,6 +221,25 @@ class Shard(ArmRun):
         """Write a checkpoint; the one before stays until the driver has written its own."""
         self.checkpoint = self.checkpoint_at(t)
         self.save(self.world)
+
+    def arrays_to_save(self, world: World) -> Arrays | None:
+        """Of people, only this shard's."""
+        held = super().arrays_to_save(world)
+        if held is None:
+            return None
+        rows = world.measures.rows
+        return {name: v[rows] if of_people(name) else v for name, v in held.items()}
+
+    def restore(self, world: World, held: Arrays) -> None:
+        """The same of a whole world: rows of other people are zeros that nobody reads."""
+        rows, n = world.measures.rows, len(world.columns.users)
+
+        def whole(value: NDArray[Any]) -> NDArray[Any]:
+            column = np.zeros((n, *value.shape[1:]), value.dtype)
+            column[rows] = value
+            return column
+
+        super().restore(world, {k: whole(v) if of_people(k) else v for k, v in held.items()})
 
     def drop(self, t: int) -> None:
         """Remove the checkpoint of a step."""
@@ -210,6 +253,21 @@ class Shard(ArmRun):
         """Write what became of people; returns what the recommender did wrong here."""
         self.write_end(self.world)
         return self.faults(self.world).to_dict()
+
+
+_PEOPLE = ("taste", "satiation", "present")
+_NOT_PEOPLE = ("measure/exposure",)
+
+
+def of_people(name: str) -> bool:
+    """Whether an array of a checkpoint has a row a person."""
+    inside = name.startswith(("trait/", "measure/")) and name not in _NOT_PEOPLE
+    return name in _PEOPLE or inside
+
+
+def society_of(world: World) -> Society | None:
+    """The society of a world, if it has one."""
+    return next((p for p in world.processes if isinstance(p, Society)), None)
 
 
 def _silent(steps: int, what: str) -> None:
@@ -273,12 +331,15 @@ class ShardedArm(ArmRun):
         ]
         self._team = self._factory(specs, self.store)
         self._kept = world.columns.t
+        self._rows = rows
         self._ask("begin", self._model(world), world.columns.t)
+        self._borders: list[NDArray[np.int64]] = self._ask("border")
         return world
 
     def advance(self, world: World) -> None:
         """One step of every shard; then the driver learns, if it is due."""
-        reports = self._ask("step")
+        society = society_of(world)
+        reports = self._ask_each("step", [self._news(world, border) for border in self._borders])
         platform, now = world.platform, world.columns
         turn = np.concatenate([report["turn"] for report in reports])
         user = np.concatenate([report["user"] for report in reports])
@@ -293,8 +354,20 @@ class ShardedArm(ArmRun):
         exposure: NDArray[np.int64] = sum(report["exposure"] for report in reports)
         current.update(means(np.concatenate([report["sums"] for report in reports])))
         current.update(inequality(exposure), retrained=float(platform.retrained))
+        if society is not None:
+            for (first, _), report in zip(self._rows, reports, strict=True):
+                society.gather(first, under(report, "society/"))
+            counted = [[float(r[f"society/{x}"]) for x in ("shares", "n_taken")] for r in reports]
+            shares, n_taken = np.sum(counted, axis=0)
+            society.count(float(shares), int(n_taken))
+            current.update(series_of(world.processes))
         now.t += 1
         self.record_series(world)
+
+    @staticmethod
+    def _news(world: World, border: NDArray[np.int64]) -> NDArray[np.float64]:
+        opinion = world.columns.traits.get("opinion")
+        return np.empty(0) if opinion is None else opinion[border]
 
     def write_part(self, world: World) -> None:
         """Nothing: the shards write what their people did."""
@@ -334,6 +407,13 @@ class ShardedArm(ArmRun):
         assert self._team is not None
         answers = self._team.all(method, *arguments)
         self.sent += len(answers) * n_bytes(arguments)
+        self.received += n_bytes(answers)
+        return answers
+
+    def _ask_each(self, method: str, arguments: list[Any]) -> list[Any]:
+        assert self._team is not None
+        answers = self._team.each(method, arguments)
+        self.sent += n_bytes(arguments)
         self.received += n_bytes(answers)
         return answers
 

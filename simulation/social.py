@@ -195,6 +195,19 @@ def rewired(
 # The process -------------------------------------------------------------------------------------
 
 
+_TOLD = ("opinion", "misinformed", "false_seen")
+"""Traits that a society's series are made of."""
+
+
+def only_rows(graph: sp.csr_matrix, rows: slice) -> sp.csr_matrix:
+    """The graph in which only these people hear anybody; indices stay what they are."""
+    begin, end = graph.indptr[rows.start], graph.indptr[rows.stop]
+    offsets = np.clip(graph.indptr, begin, end) - begin
+    return sp.csr_matrix(
+        (graph.data[begin:end], graph.indices[begin:end], offsets), shape=graph.shape
+    )
+
+
 class Society(mesa.Agent):
     """Friends, opinions and shares of everybody in one world.
 
@@ -210,6 +223,7 @@ class Society(mesa.Agent):
     def __init__(self, world: World, section: SocietySection) -> None:
         super().__init__(world)
         self.columns, self.section = world.columns, section
+        self.rows = None if world.people is None else slice(*world.people)
         now = self.columns
         self._befriend(check_society(section, now.catalog, now.users, now.past, seed=now.seed))
         n = len(now.taste)
@@ -223,9 +237,12 @@ class Society(mesa.Agent):
                 "inbox": np.full((n, section.friend_slots), NOTHING, np.int32),
             }
         )
+        self._n_taken = 0
         self._now = {"shares": float("nan"), "friend_clicks": float("nan")}
 
     def _befriend(self, graph: sp.csr_matrix) -> None:
+        if self.rows is not None:  # a shard knows whom its own people hear
+            graph = only_rows(graph, self.rows)
         self.graph = graph
         self.listeners = graph.T.tocsr()
 
@@ -275,7 +292,7 @@ class Society(mesa.Agent):
         traits, users, taken = now.traits, shown.users, shown.feedback.taken
         before = traits["opinion"]
         talk = Talk(
-            self.graph, before, traits["opinion_start"], now.present, now.t,
+            self.graph, before, traits["opinion_start"], self._here(), now.t,
             stream(now.seed, "who is met"),
         )  # fmt: skip
         opinion = np.where(now.present, section.influence.listen(talk), before)
@@ -323,15 +340,49 @@ class Society(mesa.Agent):
                 key=stream(now.seed, "inbox"), step=now.t,
             )  # fmt: skip
         shared = shown.from_friends
-        n_taken = len(row)
+        n_taken = self._n_taken = len(row)
         n_shared = 0 if shared is None else int(shared[row, slot].sum())
         self._now["friend_clicks"] = n_shared / n_taken if n_taken else float("nan")
+
+    # -- between shards ------------------------------------------------------------------------
+
+    def _here(self) -> Flags:
+        """(n,) who can be heard: in a shard everybody, whoever lives them."""
+        here = self.columns.present
+        return here if self.rows is None else np.ones(len(here), np.bool_)
+
+    def border(self) -> Ints:
+        """The people of other shards whom this shard's people hear."""
+        heard = np.unique(self.graph.indices)
+        assert self.rows is not None
+        return heard[(heard < self.rows.start) | (heard >= self.rows.stop)].astype(np.int64)
+
+    def hear(self, people: Ints, opinion: Floats) -> None:
+        """What people of other shards think, as of the step before."""
+        self.columns.traits["opinion"][people] = opinion
+
+    def told(self) -> Arrays:
+        """What this shard's people are like, and what happened among them in the step."""
+        assert self.rows is not None
+        kept = {name: self.columns.traits[name][self.rows] for name in _TOLD}
+        return {**kept, "shares": np.array(self._now["shares"]), "n_taken": np.array(self._n_taken)}
+
+    def gather(self, first: int, told: Mapping[str, NDArray[np.generic]]) -> None:
+        """The driver's copy of what a shard that begins at person ``first`` told."""
+        for name in _TOLD:
+            column = told[name]
+            self.columns.traits[name][first : first + len(column)] = column
+
+    def count(self, shares: float, n_taken: int) -> None:
+        """What was shared and consumed in all shards together; nothing reaches a slate there."""
+        self._now["shares"] = shares
+        self._now["friend_clicks"] = 0.0 if n_taken else float("nan")
 
     # -- what is seen and kept -----------------------------------------------------------------
 
     def series(self) -> Mapping[str, float]:
         """Of people present: opinions, belief in falsehoods, and what was shared in the step."""
-        here = self.columns.present
+        here = self._here()
         traits = self.columns.traits
         opinion = traits["opinion"][here]
         some = len(opinion) > 0

@@ -37,6 +37,11 @@ class LocalTeam:
         """See Team."""
         return [getattr(shard, method)(*arguments) for shard in self.shards]
 
+    def each(self, method: str, arguments: list[Any]) -> list[Any]:
+        """See Team."""
+        pairs = zip(self.shards, arguments, strict=True)
+        return [getattr(shard, method)(argument) for shard, argument in pairs]
+
     def close(self) -> None:
         """Nobody to let go."""
 
@@ -69,15 +74,23 @@ class ProcessTeam:
 
     def all(self, method: str, *arguments: Any) -> list[Any]:
         """See Team."""
+        return self._told(method, [arguments] * self._n)
+
+    def each(self, method: str, arguments: list[Any]) -> list[Any]:
+        """See Team."""
+        return self._told(method, [(argument,) for argument in arguments])
+
+    def _told(self, method: str, arguments: list[tuple[Any, ...]]) -> list[Any]:
         found: list[Any] = [None] * self._n
+        n = len(self._lines)
         try:
-            for line in self._lines:
-                line.send((method, arguments))
+            for number, line in enumerate(self._lines):
+                line.send((method, arguments[number::n]))
             for number, line in enumerate(self._lines):
                 answer = line.recv()
                 if isinstance(answer, BaseException):
                     raise answer
-                found[number :: len(self._lines)] = answer
+                found[number::n] = answer
         except (EOFError, BrokenPipeError, ConnectionResetError) as error:
             raise RuntimeError(
                 "a process that lived a shard died (out of memory, or killed); what was finished "
@@ -111,7 +124,8 @@ def _serve(line: Connection, specs: list[tuple[Any, ...]]) -> None:
             try:
                 if shards is None:
                     shards = [made(spec) for spec in several]
-                line.send([getattr(shard, method)(*arguments) for shard in shards])
+                pairs = zip(shards, arguments, strict=True)
+                line.send([getattr(shard, method)(*own) for shard, own in pairs])
             except BaseException as error:
                 line.send(error)
                 return
@@ -132,10 +146,18 @@ class RayTeam:
 
     def all(self, method: str, *arguments: Any) -> list[Any]:
         """See Team."""
+        held = [self._ray.put(one) for one in arguments]  # sent once a machine, not an actor
+        return self._answers([a.call.remote(method, *held) for a in self._actors])
+
+    def each(self, method: str, arguments: list[Any]) -> list[Any]:
+        """See Team."""
+        pairs = zip(self._actors, arguments, strict=True)
+        return self._answers([actor.call.remote(method, argument) for actor, argument in pairs])
+
+    def _answers(self, asked: list[Any]) -> list[Any]:
         ray = self._ray
-        held = [ray.put(argument) for argument in arguments]  # sent once a machine, not an actor
         try:
-            answers: list[Any] = ray.get([a.call.remote(method, *held) for a in self._actors])
+            answers: list[Any] = ray.get(asked)
         except ray.exceptions.RayTaskError as error:
             raise error.as_instanceof_cause() from None
         except ray.exceptions.RayError as error:

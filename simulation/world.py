@@ -91,6 +91,7 @@ class World(mesa.Model):
                 self.segments, self.columns.segment, start.log, start.catalog.topics
             )
         prepare(self.columns, self.segments)
+        self.people = people
         first, last = people or (0, n)
         self.columns.present[:first] = self.columns.present[last:] = False
         blocks = blocks_of(first, last, self.study.study.block)

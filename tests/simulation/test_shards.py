@@ -16,10 +16,14 @@ from loopaudit.simulation.shards import ShardedArm, part_of, shard_rows
 from loopaudit.simulation.study_file import study_from
 from loopaudit.simulation.world import origin
 
+FRIENDS = {"friend_slots": 0, "opinions": "uniform", "graph": {"form": "small-world"}}
 
-def study(shards, *, steps=13, dim=0, **people):
+
+def study(shards, *, steps=13, dim=0, society=None, **people):
+    tables = {} if society is None else {"society": society}
     return study_from(
         {
+            **tables,
             "study": {"steps": steps, "worlds": 1, "seed": 3, "block": 20, "shards": shards},
             "world": {"users": 110, "items": 60, "topics": 5, "history": 8.0, "dim": dim},
             "people": people,
@@ -57,7 +61,9 @@ def test_a_part_of_a_market_knows_its_own_people_and_keeps_everybodys_index():
     assert part.log.n_users == start.log.n_users
 
 
-@pytest.mark.parametrize("options", [{}, {"choice": "cascade"}, {"dim": 6, "drift": 0.1}])
+@pytest.mark.parametrize(
+    "options", [{}, {"choice": "cascade"}, {"dim": 6, "drift": 0.1}, {"society": FRIENDS}]
+)
 def test_any_number_of_shards_gives_the_undivided_world(options):
     whole = simulate(study(1, **options))
     for shards in (2, 5):
@@ -73,8 +79,9 @@ def test_any_number_of_shards_gives_the_undivided_world(options):
 
 @pytest.mark.slow
 def test_processes_leave_the_bytes_of_one_process(tmp_path):
-    simulate(study(3), out=tmp_path / "serial", executor="serial")
-    simulate(study(3), out=tmp_path / "processes", workers=2)
+    asked = study(3, society=FRIENDS)
+    simulate(asked, out=tmp_path / "serial", executor="serial")
+    simulate(asked, out=tmp_path / "processes", workers=2)
     one, two = content(tmp_path / "serial"), content(tmp_path / "processes")
     assert one.keys() == two.keys()
     assert [name for name in one if one[name] != two[name]] == []
@@ -85,7 +92,8 @@ class _Killed(Exception):
 
 
 def test_a_sharded_run_that_stopped_goes_on_to_the_same_bytes(tmp_path):
-    simulate(study(3, steps=34), out=tmp_path / "whole", executor="serial")
+    asked = study(3, steps=34, society=FRIENDS)
+    simulate(asked, out=tmp_path / "whole", executor="serial")
 
     def stop(done, total, what):
         stop.calls += 1
@@ -94,9 +102,9 @@ def test_a_sharded_run_that_stopped_goes_on_to_the_same_bytes(tmp_path):
 
     stop.calls = 0
     with pytest.raises(_Killed):
-        simulate(study(3, steps=34), out=tmp_path / "stopped", executor="serial", progress=stop)
+        simulate(asked, out=tmp_path / "stopped", executor="serial", progress=stop)
     assert list((tmp_path / "stopped").rglob("checkpoint*"))
-    simulate(study(3, steps=34), out=tmp_path / "stopped", executor="serial")
+    simulate(asked, out=tmp_path / "stopped", executor="serial")
     one, two = content(tmp_path / "whole"), content(tmp_path / "stopped")
     assert one.keys() == two.keys()
     assert [name for name in one if one[name] != two[name]] == []
@@ -127,6 +135,18 @@ def test_a_step_exchanges_counts_and_clicks_not_people():
     blocks, means, items = 6, 8, 60
     expected = 9 * clicks.sum() + 13 * (2 * items * 8 + blocks * means * 2 * 8)
     assert told[0][1] == expected
+
+
+def test_only_opinions_of_the_border_are_sent_to_a_shard():
+    from loopaudit.simulation.shards import Shard, Spec
+    from loopaudit.simulation.store import MemoryStore
+
+    asked = study(2, society=FRIENDS)
+    spec = Spec(asked.model_dump_json(), "", 0, "random", 0, (0, 60), "")
+    shard = Shard(spec, MemoryStore())
+    border = shard.border()
+    assert 0 < len(border) < 50
+    assert (border >= 60).all()
 
 
 def test_what_people_share_is_refused():
