@@ -67,7 +67,7 @@ def test_of_processes_on_one_directory_one_writes_and_the_others_are_told(
     faults: Any,
     started: Callable[..., subprocess.Popen[str]],
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     command = ("simulate", "study.toml", "--out", "run", "--workers", "1", "--quiet")
     processes = [started(*command) for _ in range(3)]
@@ -79,8 +79,8 @@ def test_of_processes_on_one_directory_one_writes_and_the_others_are_told(
         if code == 2:
             (line,) = said.splitlines()
             assert "is being written by another process" in line or "finished run" in line
-    alone = started("simulate", "study.toml", "--out", "alone", "--workers", "1", "--quiet")
-    alone.communicate(timeout=120)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["simulate", "study.toml", "--out", "alone", "--workers", "1", "--quiet"]) == 0
     run, expected = faults.content(tmp_path / "run"), faults.content(tmp_path / "alone")
     for either in (run, expected):
         del either["plan.json"]  # says when it was declared
