@@ -30,6 +30,7 @@ from .making import (
     viability,
 )
 from .newcomers import NewItems, fresh_ids, like
+from .showcase import Showcase
 
 if TYPE_CHECKING:
     from .process import Arrays
@@ -59,6 +60,8 @@ class Creators(mesa.Agent):
         self.world, self.section = world, section
         now = world.columns
         self.seed = now.seed
+        if section.fresh_slots:
+            world.platform.showcase = Showcase(section.fresh_slots, section.fresh_steps)
         self.maker = self._makers()
         n = int(self.maker.max(initial=0)) + 1
         profiles = np.full((n, now.topics.shape[1]), 1e-3)

@@ -18,6 +18,7 @@ from .history import HistoryBuffer
 from .people import SEARCH_SKILL
 from .rejections import Rejections
 from .schedule import Schedule
+from .showcase import Showcase
 
 if TYPE_CHECKING:
     from .experiment import Served
@@ -76,6 +77,7 @@ class Platform(mesa.Agent):
         self.rejections = Rejections(len(columns.taste))
         self.schedule = Schedule(arm)
         self.retrained = False
+        self.showcase: Showcase | None = None  # slots kept for new items
         self.n_fakes = 0  # users beyond the world's, whom adversaries invented
         self.n_first = len(columns.catalog)  # their draws do not move when others enter
         self._newcomers = stream(columns.seed, f"browse newcomers/{arm.luck}")
@@ -119,7 +121,11 @@ class Platform(mesa.Agent):
                 unwanted=unwanted,
             )
         )
-        return self._shuffled(users, slates) if self.arm.kind == "shuffled" else slates
+        if self.arm.kind == "shuffled":
+            slates = self._shuffled(users, slates)
+        if self.showcase is not None:
+            slates = self.showcase.placed(now, users, hidden, slates)
+        return slates
 
     def add_items(self) -> None:
         """Items entered the catalog: the recommender is told."""

@@ -315,6 +315,16 @@ class Study(Section):
         return self
 
     @model_validator(mode="after")
+    def _new_items_leave_room(self) -> Study:
+        fresh = 0 if self.supply is None else self.supply.fresh_slots
+        if fresh > self.people.slate:
+            raise ValueError(
+                f"[supply] fresh_slots must be at most [people] slate ({self.people.slate}), got "
+                f"{fresh}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _rows_hold_items(self) -> Study:
         if self.people.rows > self.people.slate:
             raise ValueError(

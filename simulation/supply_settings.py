@@ -28,6 +28,12 @@ class SupplySection(Section):
     follow: Annotated[float, Field(ge=0)] = Field(
         default=0.0005, description="a click adds so much of the item to its creator's profile"
     )
+    fresh_slots: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="slots of each slate that platforms fill with new items by chance"
+    )
+    fresh_steps: Annotated[int, Field(ge=1)] = Field(
+        default=10, description="steps that an item counts as new for them"
+    )
     allot: Literal["equal", "viability"] = Field(
         default="equal", description="who releases: all alike, or by discounted clicks"
     )

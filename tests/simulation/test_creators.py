@@ -239,9 +239,55 @@ def test_any_number_of_blocks_of_people_gives_the_same_supply():
     assert np.array_equal(creators_of(one).profiles, creators_of(three).profiles)
 
 
+def test_slots_kept_for_new_items_hold_a_uniform_draw_of_what_is_new_to_each_person():
+    made_of = study("ease", fresh_slots=2, fresh_steps=3, every=4, release=4, users=300)
+    world = begin(made_of, 0, next(arm for arm in arms_of(made_of) if arm.kind == "target"))
+    shown = np.zeros(12)
+    for t in range(8):
+        world.step()
+        new = world.shown.items >= 60
+        assert world.platform.recommender.faults.counts == {}
+        if t < 4:
+            assert not new.any()
+        elif t < 7:  # they entered at step 4 and are new for 3 steps
+            assert new[:, -2:].all()
+            assert not new[:, :-2].any()
+            assert np.isnan(world.shown.scores[:, -2:]).all()
+            for row in world.shown.items[:20]:
+                assert len(set(row.tolist())) == 10
+            shown += np.bincount(world.shown.items[new] - 60, minlength=12)
+    assert not new.any()
+    each = shown.sum() / 12
+    assert np.abs(shown / each - 1).max() < 5 / np.sqrt(each)
+    met = world.platform.log()
+    assert (met.item >= 60).any()  # so a learner of clicks can learn of them
+
+
+def test_what_was_met_is_not_shown_again_as_new_and_chances_are_exact():
+    made_of = study(fresh_slots=3, fresh_steps=20, every=2, release=1, arms=("random",), steps=20)
+    world = begin(made_of, 0, arms_of(made_of)[0])
+    for _ in range(5):
+        history = world.platform.history.of(np.arange(40, dtype=np.int32))
+        world.step()
+        met = history.take(world.shown.users)
+        assert not met.contains(world.shown.items, len(world.columns.catalog)).any()
+        if world.columns.t == 3:  # three entered at step 2, and nobody had met any
+            assert len(world.columns.catalog) == 63
+            first = (world.shown.items[:, :7] >= 60).sum(axis=1)
+            clean = first == 0
+            last = world.shown.propensities[clean][:, -3:]
+            there = world.shown.items[clean][:, -3:] >= 60
+            assert there.all()
+            assert last == pytest.approx(1 / 3)
+        for row in world.shown.items:
+            real = row[row >= 0]
+            assert len(np.unique(real)) == len(real)
+
+
 RICH = {
     "every": 2, "release": 2, "follow": 0.3, "allot": "viability", "enter": 0.7, "lifetime": 25.0,
-    "leave_below": 0.3, "patience": 4, "awareness_half_life": 9.0, "appeal_half_life": 11.0,
+    "leave_below": 0.3, "patience": 4, "fresh_slots": 2, "awareness_half_life": 9.0,
+    "appeal_half_life": 11.0,
 }  # fmt: skip
 
 
@@ -296,5 +342,7 @@ def test_a_run_knows_the_catalog_of_each_arm_and_the_one_it_began_with():
 def test_what_cannot_be_is_said_with_table_and_key():
     with pytest.raises(UserError, match=r"lifetime must be 0 \(for ever\) or at least 1"):
         study_from({"supply": {"lifetime": 0.5}}, source="study.toml")
+    with pytest.raises(UserError, match=r"fresh_slots must be at most \[people\] slate \(10\)"):
+        study_from({"supply": {"fresh_slots": 11}}, source="study.toml")
     with pytest.raises(UserError, match="every must be at least 1"):
         study_from({"supply": {"every": 0}}, source="study.toml")
