@@ -7,6 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from loopaudit.recommenders.border import Capabilities, Slates
 from loopaudit.recommenders.randomness import stream
@@ -114,6 +116,44 @@ def test_friends_fill_empty_slots_first_and_then_the_last_ones():
     assert seen.tolist() == [[1, 2, 3, 9], [1, 2, 8, 9], [1, 2, 3, 9], [5, -1, -1, -1]]
     assert placed.sum(axis=1).tolist() == [1, 2, 1, 1]
     assert (seen[placed] == [9, 8, 9, 9, 5]).all()
+
+
+slates = st.lists(st.integers(0, 30), min_size=4, max_size=4, unique=True)
+shared = st.lists(st.integers(-1, 30), min_size=3, max_size=3)
+
+
+@given(slates, st.integers(0, 4), shared)
+def test_a_slate_with_friends_holds_nothing_twice_and_keeps_what_it_can(slate, n_own, friends):
+    own = slate[:n_own]
+    items = np.array([own + [-1] * (4 - n_own)], np.int32)
+    inbox = list(dict.fromkeys(f for f in friends if f >= 0))  # as an inbox is
+    row = np.array([inbox + [-1] * (3 - len(inbox))], np.int32)
+    seen, placed = inserted(items, row)
+    real = seen[0][seen[0] >= 0].tolist()
+    assert len(real) == len(set(real))
+    new = [f for f in inbox if f not in own]
+    assert seen[0][placed[0]].tolist() == new
+    assert seen[0][~placed[0]].tolist()[: len(own)] == own[: 4 - len(new)][: len(own)]
+    assert len(real) == min(4, len(own) + len(new))
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10**6), st.integers(1, 40))
+def test_an_inbox_holds_no_message_twice_and_none_that_was_not_sent(seed, messages):
+    rng = np.random.default_rng(seed)
+    inbox = np.full((5, 3), -1, np.int32)
+    sent: set[tuple[int, int]] = set()
+    for step in range(3):
+        friend, item = rng.integers(0, 5, messages), rng.integers(0, 12, messages)
+        new = set(zip(friend.tolist(), item.tolist(), strict=True))
+        sent |= new
+        inbox = delivered(inbox, friend, item, key=KEY, step=step)
+        for person in range(5):
+            held = inbox[person][inbox[person] >= 0].tolist()
+            assert len(held) == len(set(held))
+            assert {(person, i) for i in held} <= sent
+            fresh = {i for p, i in new if p == person}
+            assert len(fresh & set(held)) == min(3, len(fresh))  # the newest first
 
 
 def test_more_friends_than_slots_leave_what_fits():
