@@ -449,3 +449,94 @@ def gather(
 def natural_log(x: float) -> float:
     """The logarithm that this module uses, for tests of it."""
     return _ln(x)
+
+
+@_compiled
+def next_pages(
+    users: NDArray[np.int32],
+    offset: NDArray[np.int32],
+    length: NDArray[np.int32],
+    items: NDArray[np.int32],
+    used: NDArray[np.bool_],
+    reach: int,
+    shown: NDArray[np.int32],
+    place: NDArray[np.uint8],
+    slots: NDArray[np.uint8],
+    begun: NDArray[np.int32],
+) -> bool:
+    """The next page of each person's list; see lists.Lists.serve, which says it in NumPy.
+
+    Args:
+        users: (n,); offset, length: (users,); items, used: (users, width): the lists. Offsets move
+            on behind the last place shown.
+        reach: places a page may reach over.
+        shown: (n, k), place: (n, k), slots: (n,), begun: (n,) filled in: items, places from the
+            offset, how many, and the offset they are counted from.
+
+    Returns:
+        Whether every page is simply the next k places.
+    """
+    k = shown.shape[1]
+    simple = True
+    for r in range(len(users)):
+        u = users[r]
+        whole, at = length[u], offset[u]
+        begun[r] = at
+        n, behind = 0, 0
+        for step in range(min(whole, reach)):
+            if n == k:
+                break
+            p = at + step
+            if p >= whole:
+                p -= whole
+            if not used[u, p]:
+                shown[r, n] = items[u, p]
+                place[r, n] = step
+                n += 1
+                behind = step + 1
+        slots[r] = n
+        simple &= n == k and behind == k
+        for j in range(n, k):
+            shown[r, j] = -1
+            place[r, j] = 0
+        offset[u] = (at + behind) % max(whole, 1)
+    return simple
+
+
+@_compiled
+def numbers_of_pages(
+    users: NDArray[np.int32],
+    length: NDArray[np.int32],
+    numbers: NDArray[np.float32],
+    begun: NDArray[np.int32],
+    place: NDArray[np.uint8],
+    slots: NDArray[np.uint8],
+    out: NDArray[np.float32],
+) -> None:
+    """Scores (or the like) of the places that :func:`next_pages` showed, NaN for empty slots."""
+    k = out.shape[1]
+    for r in range(len(users)):
+        u = users[r]
+        for j in range(k):
+            out[r, j] = np.nan
+            if j < slots[r]:
+                p = begun[r] + np.int32(place[r, j])
+                out[r, j] = numbers[u, p if p < length[u] else p - length[u]]
+
+
+@_compiled
+def use_up(
+    users: NDArray[np.int32],
+    length: NDArray[np.int32],
+    used: NDArray[np.bool_],
+    begun: NDArray[np.int32],
+    place: NDArray[np.uint8],
+    taken: NDArray[np.bool_],
+) -> None:
+    """Mark the places of the lists whose items were taken; ``place`` may have no columns."""
+    for r in range(len(users)):
+        u = users[r]
+        for j in range(taken.shape[1]):
+            if taken[r, j]:
+                p = begun[r] + (np.int32(place[r, j]) if place.shape[1] else j)
+                used[u, p % max(length[u], 1)] = True
