@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import mesa
 import numpy as np
@@ -22,6 +23,19 @@ DIM, SLATE, LIST, TOPICS = 64, 10, 20, 16
 DRIFT, SATIATION, RECOVERY, PLACE, OUTSIDE, SCALE = 0.02, 0.3, 0.2, 0.5, 2.5, 8.0
 
 Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A piece of work that is timed, and what comes before the clock starts.
+
+    Attributes:
+        work: returns its number of user-steps.
+        prepare: not timed.
+    """
+
+    work: Callable[[], int]
+    prepare: Callable[[], None] = lambda: None
 
 
 def unit(rng: np.random.Generator, n: int) -> Floats:
@@ -62,7 +76,7 @@ def torch_top(scores: Floats, k: int) -> NDArray[np.int32]:
 TOPS = {"compiled": top_k, "torch.topk": torch_top, "argpartition": argpartition}
 
 
-def rerank_floor(users: int, items: int, steps: int, top: str) -> Callable[[], int]:
+def rerank_floor(users: int, items: int, steps: int, top: str) -> Turn:
     """A matrix product and an exact top-10 for everybody in every step, and nothing else."""
     vectors = Vectors(users, items)
 
@@ -71,10 +85,10 @@ def rerank_floor(users: int, items: int, steps: int, top: str) -> Callable[[], i
             vectors.lists(SLATE, TOPS[top])
         return users * steps
 
-    return work
+    return Turn(work)
 
 
-def choice_floor(users: int, steps: int) -> Callable[[], int]:
+def choice_floor(users: int, steps: int) -> Turn:
     """Gumbel noise and the largest of eleven, and nothing else."""
     rng = np.random.default_rng(2)
     utility = rng.standard_normal((users, SLATE + 1), dtype=np.float32)
@@ -85,7 +99,7 @@ def choice_floor(users: int, steps: int) -> Callable[[], int]:
             (utility + noise).argmax(axis=1)
         return users * steps
 
-    return work
+    return Turn(work)
 
 
 class PlainColumns(mesa.Model):
@@ -278,16 +292,20 @@ def plain(
     steps: int,
     every: int,
     measures: bool = True,
-) -> Callable[[], int]:
-    """So many steps of a plain engine."""
+) -> Turn:
+    """So many steps of a plain engine; lists that are never made anew are made before."""
     model = kind(users, items, every, measures=measures)
+
+    def prepare() -> None:
+        if every > steps and model.t:
+            model.refresh()
 
     def work() -> int:
         for _ in range(steps):
             model.step()
         return users * steps
 
-    return work
+    return Turn(work, prepare)
 
 
 def rate(work: Callable[[], int]) -> float:
