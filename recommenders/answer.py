@@ -30,7 +30,7 @@ class Answer:
         self._words: dict[str, list[Any]] = {}
         self._structure: Any = "list"
 
-    def put(self, name: str, rows: NDArray[np.int64], values: NDArray[np.floating]) -> None:
+    def put(self, name: str, rows: NDArray[np.int64] | slice, values: NDArray[np.floating]) -> None:
         """Scores or propensities of some rows, NaN where there is no item."""
         if name not in self._numbers:
             self._numbers[name] = np.full((self.n, self.k), np.nan, np.float32)

@@ -219,9 +219,11 @@ class Guard:
         found = best(raw, part.k, without=self._hidden(part))
         if found.odd.any():
             self._note("not_finite", rows[found.odd], answer, "scores are NaN or infinite")
-        found.scores[found.items < 0] = np.nan
-        answer.items[rows] = found.items
-        answer.put("scores", rows, found.scores)
+        if not _full(found.items):
+            found.scores[found.items < 0] = np.nan
+        where = slice(int(rows[0]), int(rows[-1]) + 1)  # of consecutive rows
+        answer.items[where] = found.items
+        answer.put("scores", where, found.scores)
 
     def _scores_of(
         self, part: Requests, rows: NDArray[np.int64], answer: Answer
@@ -351,6 +353,8 @@ class Guard:
     def _count_short(self, requests: Requests, answer: Answer) -> None:
         """Rows that answered, yet with fewer items than were asked for and left to show, and rows
         whose people were shown nothing at all, be it by a failure or an empty answer."""
+        if _full(answer.items) and not answer.failed.any():
+            return
         found = (answer.items >= 0).sum(axis=1)
         self.faults.unanswered += int((answer.failed & (found == 0)).sum())
         rows = np.flatnonzero((found < requests.k) & ~answer.failed)
@@ -481,6 +485,11 @@ class Guard:
         """Count a fault whose rows hold no answer."""
         self._note(kind, rows, answer, example)
         answer.failed[rows] = True
+
+
+def _full(items: NDArray[np.int32]) -> bool:
+    """Whether no slot is empty, where slots are filled from the left."""
+    return items.size > 0 and bool((items[:, -1] >= 0).all())
 
 
 def _array(value: object) -> NDArray[Any] | None:

@@ -10,7 +10,7 @@ from ..recommenders.interactions import Interactions, LateRagged, Ragged
 _ROOM = 16
 """Consumptions of a person that there is room for at first; it grows by half when it is full."""
 
-_WORTH_COMPILING = 2_000
+_WORTH_COMPILING = 500
 """People in a batch from which on the compiled loops, which do the same, are loaded."""
 
 

@@ -438,11 +438,13 @@ def gather(
     at = 0
     for r in range(len(who)):
         u = who[r]
-        old = offsets[u + 1] - offsets[u]
-        for within in range(lengths[r]):
-            late = within >= old
-            out[at] = more[u, within - old] if late else values[offsets[u] + within]
-            at += 1
+        begin = offsets[u]
+        old = min(offsets[u + 1] - begin, lengths[r])
+        for within in range(old):
+            out[at + within] = values[begin + within]
+        for within in range(old, lengths[r]):
+            out[at + within] = more[u, within - old]
+        at += lengths[r]
 
 
 @_compiled

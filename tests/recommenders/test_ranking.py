@@ -157,3 +157,15 @@ def test_the_exact_top_k_is_a_stable_sort(keys, k):
         for worth in (0, 10**9):
             patch.setattr(ranking, "_WORTH_COMPILING", worth)
             assert (ranking.top_k_exact(keys, k) == expected).all()
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 10**6), m=st.integers(256, 700), k=st.integers(13, 70), data=st.data())
+def test_long_lists_begun_with_a_bound_are_the_same_lists(seed, m, k, data):
+    rng = np.random.default_rng(seed)
+    levels = data.draw(st.sampled_from([1, 3, 40, 10**6]))
+    scores = rng.integers(0, levels, (3, m)).astype(np.float32)
+    scores[rng.random((3, m)) < data.draw(st.sampled_from([0.0, 0.5, 0.97, 1.0]))] = -np.inf
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranking, "_WORTH_COMPILING", 0)
+        assert (ranking.top_k(scores, k) == slow_top_k(scores, k)).all()
