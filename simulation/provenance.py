@@ -122,6 +122,9 @@ def _difference(then: dict[str, Any], now: dict[str, Any]) -> str:
     old, new = then.get("source"), now["source"]
     if isinstance(old, dict) and isinstance(new, dict):
         wrong = [f for f in sorted(old.keys() | new.keys()) if old.get(f) != new.get(f)]
+        if wrong and wrong[0] not in new:
+            where = "restore it, go where the run was begun"
+            return f"{wrong[0]}, which belongs to {name!r}, is not there; {where}"
         return f"the source of {name!r} changed ({wrong[0]}); restore it" if wrong else ""
     return f"the source of {name!r} changed; restore it"
 

@@ -279,6 +279,11 @@ def test_a_plugin_changed_after_its_run_is_not_probed_in_its_place(
     assert run.events("mine.Trending", 0).collect().height > 0
     for probe in (lambda: run.create("mine.Trending"), lambda: run.recommender("mine.Trending", 0)):
         faults.refused("changed .* restore it, or simulate again", probe)
+    file.unlink()
+    faults.refused(
+        "mine.py, which belongs to .* is not there; restore it, go where the run was begun, or",
+        lambda: run.create("mine.Trending"),
+    )
 
 
 def test_a_finished_run_is_not_read_in_place_of_one_with_another_plugin(
