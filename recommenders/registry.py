@@ -43,6 +43,7 @@ RECOMMENDERS: BuiltIn = {
     "markov": (f"{_HERE}.classic.markov:Markov", "what followed the last item"),
     "multvae": (f"{_HERE}.generative.multvae:MultVAE", "a variational autoencoder of histories"),
     "multdae": (f"{_HERE}.generative.multdae:MultDAE", "a denoising autoencoder of histories"),
+    "recvae": (f"{_HERE}.generative.recvae:RecVAE", "Mult-VAE with a composite prior"),
     "diffrec": (f"{_HERE}.generative.diffrec:DiffRec", "a diffusion model of histories"),
     "sasrec": (f"{_HERE}.generative.sasrec:SASRec", "a causal transformer over item sequences"),
 }

@@ -54,6 +54,9 @@ class Autoencoder:
         """Mean loss of a (batch, items) block when a share ``done`` of training is done."""
         raise NotImplementedError
 
+    def _epoch(self, epoch: int) -> None:
+        """Called before each pass over the people, counted from 0 in each training."""
+
     def _rebuild(self, x: Tensor) -> Tensor:
         """(batch, items) scores from (batch, items) histories."""
         raise NotImplementedError
@@ -98,6 +101,7 @@ class Autoencoder:
         steps = epochs * -(-x.shape[0] // self.batch_size)
         step = 0
         for epoch in range(epochs):
+            self._epoch(epoch)
             order = torch.randperm(x.shape[0], generator=luck).numpy()
             total = 0.0
             for at in range(0, len(order), self.batch_size):

@@ -9,6 +9,7 @@ from loopaudit.recommenders.classic.random import Random
 from loopaudit.recommenders.generative.diffrec import DiffRec
 from loopaudit.recommenders.generative.multdae import MultDAE
 from loopaudit.recommenders.generative.multvae import MultVAE
+from loopaudit.recommenders.generative.recvae import RecVAE
 from loopaudit.recommenders.generative.sasrec import SASRec
 from loopaudit.recommenders.testing import RecommenderContract
 
@@ -65,6 +66,11 @@ class TestMultVAEThatSamples(Exact):
 class TestMultDAE(Exact):
     def make(self):
         return MultDAE(latent_size=16, epochs=3)
+
+
+class TestRecVAE(Exact):
+    def make(self):
+        return RecVAE(hidden_size=32, latent_size=8, layers=3, epochs=8)
 
 
 class TestDiffRec(Exact):

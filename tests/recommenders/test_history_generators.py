@@ -12,6 +12,7 @@ from loopaudit.recommenders.errors import UserError
 from loopaudit.recommenders.generative.diffrec import DiffRec, Schedule
 from loopaudit.recommenders.generative.multdae import MultDAE
 from loopaudit.recommenders.generative.multvae import MultVAE
+from loopaudit.recommenders.generative.recvae import RecVAE
 from loopaudit.recommenders.interactions import Interactions, Ragged
 
 
@@ -41,6 +42,7 @@ def small():
     return [
         MultVAE(hidden_size=32, latent_size=8, epochs=30, batch_size=16),
         MultDAE(latent_size=16, epochs=30, batch_size=16),
+        RecVAE(hidden_size=32, latent_size=8, layers=2, epochs=60, batch_size=16),
         DiffRec(hidden_size=32, epochs=40, batch_size=16, learning_rate=5e-3),
     ]
 
@@ -75,7 +77,7 @@ def test_an_empty_log_can_be_fitted_and_learned_from_later(model):
     assert np.isfinite(model.score(ask([[], [3]]))).all()
 
 
-@pytest.mark.parametrize("make", [MultVAE, MultDAE, DiffRec])
+@pytest.mark.parametrize("make", [MultVAE, MultDAE, RecVAE, DiffRec])
 def test_updates_go_on_from_a_saved_state_as_if_never_interrupted(make):
     log = two_tastes()
     model, other = make(epochs=2), make(epochs=2)
@@ -131,6 +133,48 @@ def test_sampled_slates_are_the_same_in_any_batch():
     part = model.recommend(requests.take(np.array([299, 7])))
     assert np.array_equal(part.items, whole.items[[299, 7]])
     assert np.array_equal(part.propensities, whole.propensities[[299, 7]])
+
+
+# -- RecVAE ------------------------------------------------------------------------------------
+
+
+def test_encoder_and_decoder_are_trained_in_turns():
+    model = RecVAE(hidden_size=8, latent_size=4, layers=2, encoder_epochs=2)
+    model.fit(two_tastes(), catalog(40))
+    states = []
+
+    def remember(done, total, loss):
+        parts = {"encoder": [], "decoder": []}
+        for name, parameter in model.network.named_parameters():
+            parts[name.split(".")[0]].append(parameter.detach().numpy().copy().ravel())
+        states.append({part: np.concatenate(arrays) for part, arrays in parts.items()})
+
+    model.epochs = 6
+    model.fit(two_tastes(), catalog(40), progress=remember)
+    for part, turns in (("encoder", [1, 3, 4]), ("decoder", [2, 5])):
+        moved = [
+            epoch
+            for epoch in range(1, 6)
+            if not np.array_equal(states[epoch][part], states[epoch - 1][part])
+        ]
+        assert moved == turns
+
+
+def test_the_composite_prior_is_the_mixture_of_its_three_densities():
+    from scipy.stats import norm
+
+    model = RecVAE(hidden_size=8, latent_size=2, layers=2)
+    model._build(5, 0)
+    model._epoch(0)
+    x = torch.tensor([[1.0, 0, 1, 0, 0]])
+    z = torch.tensor([[0.3, -1.2]])
+    mu, log_var = (part.numpy() for part in model._before(x, 0.0, None))
+    expected = np.log(
+        0.15 * norm.pdf(z)
+        + 0.75 * norm.pdf(z, mu, np.exp(log_var / 2))
+        + 0.1 * norm.pdf(z, 0, np.exp(5))
+    )
+    assert model._log_prior(z, x).numpy() == pytest.approx(expected, rel=1e-4)
 
 
 # -- DiffRec -----------------------------------------------------------------------------------
