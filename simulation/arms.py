@@ -51,6 +51,16 @@ class Arm:
         """Whether what people do under this arm comes back into its recommender."""
         return self.kind != "frozen" and self.recommender is not None
 
+    @property
+    def refresh_every(self) -> int:
+        """Steps between refreshes of the lists that slates are served from."""
+        return 1 if self.recommender is None else self.recommender.refresh_every
+
+    @property
+    def list_length(self) -> int:
+        """Items of such a list; 0 for as many as a slate has."""
+        return 0 if self.recommender is None else self.recommender.list_length
+
 
 def arms_of(study: Study) -> tuple[Arm, ...]:
     """Every arm of a study, targets first, references last."""
@@ -75,7 +85,9 @@ def arms_of(study: Study) -> tuple[Arm, ...]:
         arms.append(Arm(name, "experiment", a, a.retrain_every, control=b, experiment=test))
     for kind in ("random", "popularity", "none", "oracle"):
         if kind in study.study.arms:
-            served_by = None if kind in ("none", "oracle") else RecommenderSection(name=kind)
+            repeats = kind == "random" and study.people.repeat
+            made = RecommenderSection(name=kind, args={"repeat": True} if repeats else {})
+            served_by = None if kind in ("none", "oracle") else made
             every = REFERENCE_RETRAIN if kind == "popularity" else 0
             arms.append(Arm(kind, kind, served_by, every))
     return tuple(arms)

@@ -15,17 +15,18 @@ from ..recommenders.datasets.synthetic import Market
 from ..recommenders.guard import Faults
 from ..recommenders.randomness import child_seed
 from .arms import Arm, arms_of
+from .columns import Columns
+from .events import PART_STEPS
 from .experiment import Served, Split, treated
+from .log import PartLog
 from .newcomers import to_arrays
+from .people import segment_of
 from .process import series_of
 from .run import Factories, fit_seed, guarded, sensitivity_models, variant, world_name
 from .staying import beginning, only_lived
 from .store import Arrays, MemoryStore, Store
 from .study import Study, label_of
 from .world import Shown, World, origin
-
-PART_STEPS = 10
-"""Steps in one part of the event log; a crash loses at most one part."""
 
 Tick = Callable[[int, str], None]
 """Called as ``tick(steps_done, what)`` while a world is lived."""
@@ -104,27 +105,63 @@ def write_world(study: Study, index: int, store: Store) -> None:
         study.staying,
         seed=child_seed(study.study.seed, "world", index),
     )
-    store.put_frame(f"{folder}/catalog.parquet", start.catalog.to_frame())
+    write_truth(study, index, start, store)
+    store.put_frame(f"{folder}/catalog.parquet", start.catalog.public().to_frame())
     people: dict[str, object] = {
         "user": np.arange(len(start.taste), dtype=np.int32),
         "id": list(start.users.ids),
     }
     for name, column in start.users.attributes.items():
         people[name] = column.tolist()
-    people["activity"] = start.activity
-    people["taste"] = pl.Series(
-        "taste", start.taste, dtype=pl.Array(pl.Float32, start.taste.shape[1])
-    )
     store.put_frame(f"{folder}/users.parquet", pl.DataFrame(people))
     log = start.log
     history = pl.DataFrame({"user": log.user, "item": log.item, "step": log.step})
     store.put_frame(f"{folder}/history.parquet", history)
-    if start.features is not None:
-        vectors = pl.Series(
-            "vector", start.features, dtype=pl.Array(pl.Float32, start.features.shape[1])
-        )
-        store.put_frame(f"{folder}/features.parquet", pl.DataFrame({"vector": vectors}))
     store.put_json(f"{folder}/topics.json", list(start.catalog.topic_names))  # last: means done
+
+
+def write_truth(study: Study, index: int, start: Market, store: Store) -> None:
+    """What is so of the world's people and items, and no recommender may see."""
+    folder = f"truth/worlds/{world_name(index)}"
+    seed = child_seed(study.study.seed, "world", index)
+    n = len(start.taste)
+    people: dict[str, object] = {
+        "user": np.arange(n, dtype=np.int32),
+        "segment": segment_of(study.users, n, seed=seed),
+        "activity": start.activity,
+        "taste": matrix("taste", start.taste),
+    }
+    store.put_frame(f"{folder}/people.parquet", pl.DataFrame(people))
+    items: dict[str, object] = {"item": np.arange(len(start.catalog), dtype=np.int32)}
+    for name in ("quality", "veracity", "harmful"):
+        if (column := getattr(start.catalog, name)) is not None:
+            items[name] = column
+    items["awareness"] = start.awareness
+    if start.features is not None:
+        items["features"] = matrix("features", start.features)
+    store.put_frame(f"{folder}/items.parquet", pl.DataFrame(items))
+
+
+def matrix(name: str, values: NDArray[Any]) -> pl.Series:
+    """A column of vectors, one a row."""
+    whole = pl.Series(name, np.ascontiguousarray(values).ravel())
+    return whole.reshape((len(values), values.shape[1]))
+
+
+def end_state(columns: Columns) -> pl.DataFrame:
+    """What people are like after the last step, beyond their tastes: one row a person."""
+    state: dict[str, NDArray[Any]] = {
+        "present": columns.present,
+        "satiation": columns.satiation,
+        **columns.traits,
+    }
+    n = len(columns.taste)
+    frame = pl.DataFrame({"user": np.arange(n, dtype=np.int32)})
+    return frame.with_columns(
+        pl.Series(name, value) if value.ndim == 1 else matrix(name, value.reshape(n, -1))
+        for name, value in state.items()
+        if len(value) == n
+    )
 
 
 class ArmRun:
@@ -144,7 +181,7 @@ class ArmRun:
         self.study, self.index, self.arm, self.store = study, index, arm, store
         self.prefix, self.factories, self.fits, self.tick = prefix, factories, fits, tick
         self.settle_in(f"{arm.name}/{world_name(index)}")
-        self.shown: list[Shown] = []
+        self.log = PartLog(study.study.log)
         self.series: dict[str, list[float]] = {}
         self.saveable = True
 
@@ -191,12 +228,16 @@ class ArmRun:
 
     def write_end(self, world: World) -> None:
         """What became of people, and of the catalog."""
-        outcomes = only_lived(world.measures.outcomes(), world.columns)
         rows = world.measures.rows  # of a shard: its own people
-        outcomes = outcomes.slice(rows.start, rows.stop - rows.start)
-        self.store.put_frame(f"{self.prefix}outcomes/{self.place}.parquet", outcomes)
+        tables = {
+            "outcomes": only_lived(world.measures.outcomes(), world.columns),
+            "end": end_state(world.columns),
+        }
+        for what, frame in tables.items():
+            own = frame.slice(rows.start, rows.stop - rows.start)
+            self.store.put_frame(f"{self.prefix}truth/{what}/{self.place}.parquet", own)
         if world.changes_catalog:
-            name = f"{self.prefix}catalogs/{self.place}.parquet"
+            name = f"{self.prefix}truth/catalogs/{self.place}.parquet"
             now = world.columns
             times = {"born": now.born, "available": now.available}
             self.store.put_frame(name, now.catalog.to_frame().with_columns(**times))
@@ -235,10 +276,11 @@ class ArmRun:
         if arm.recommender is None:
             return None
         catalog = self.origin().catalog
-        guard = guarded(arm.recommender, catalog, factories=self.factories)
+        repeat = self.study.people.repeat
+        guard = guarded(arm.recommender, catalog, factories=self.factories, repeat=repeat)
         if arm.experiment is None or arm.control is None:
             return guard
-        control = guarded(arm.control, catalog, factories=self.factories)
+        control = guarded(arm.control, catalog, factories=self.factories, repeat=repeat)
         seed = child_seed(self.study.study.seed, "world", self.index)
         who = treated(arm.experiment, len(self.origin().users), seed=seed)
         return Split(guard, control, who, pooled=arm.experiment.pooled)
@@ -286,7 +328,7 @@ class ArmRun:
     def _record(self, world: World) -> None:
         shown: Shown | None = world.shown
         assert shown is not None
-        self.shown.append(shown)
+        self.log.add(world.columns.t - 1, shown, world.platform)
         self.record_series(world)
 
     def record_series(self, world: World) -> None:
@@ -296,79 +338,18 @@ class ArmRun:
         for name in now:
             self.series[name].append(now[name])
 
-    def _frame(self, first_step: int) -> pl.DataFrame:
-        """The event log of the steps shown since ``first_step``, one row a shown slot."""
-        users = np.concatenate([s.users for s in self.shown])
-        items = np.concatenate([s.items for s in self.shown])  # (rows, k)
-        real = items >= 0
-        step = first_step + np.arange(len(self.shown), dtype=np.int32)
-        step = np.repeat(step, [len(s.users) for s in self.shown])
-        slot = np.broadcast_to(np.arange(items.shape[1], dtype=np.int16), real.shape)
-        clicked = np.concatenate([s.feedback.taken for s in self.shown])
-        width = real.sum(axis=1)
-
-        def column(name: str) -> pl.Series:
-            nothing = np.full(items.shape[1], np.nan, np.float32)
-            values = [
-                np.broadcast_to(nothing, s.items.shape) if (v := getattr(s, name)) is None else v
-                for s in self.shown
-            ]
-            return pl.Series(np.concatenate(values)[real].astype(np.float32)).fill_nan(None)
-
-        alone = "oracle" if self.arm.kind == "oracle" else "organic"
-        by = self.arm.recommender.name if self.arm.recommender is not None else alone
-        shown_by = pl.repeat(by, int(width.sum()), dtype=pl.String, eager=True)
-        if self.shown[0].from_friends is not None:
-            friends = np.concatenate([s.from_friends for s in self.shown])[real]
-            shown_by = pl.select(
-                pl.when(pl.Series(friends)).then(pl.lit("friends")).otherwise(pl.lit(by))
-            ).to_series()
-        told = self.shown[0].feedback
-        more: dict[str, pl.Series] = {}
-        if told.rejected is not None:
-            more["rejected"] = pl.Series(self._told("rejected")[real])
-        if told.dwell_seconds is not None:
-            more["dwell_seconds"] = pl.Series(self._told("dwell_seconds")[real]).fill_nan(None)
-        return pl.DataFrame(
-            {
-                "step": np.repeat(step, width),
-                "user": np.repeat(users, width),
-                "position": slot[real],
-                "item": items[real],
-                "score": column("scores"),
-                "propensity": column("propensities"),
-                "shown_by": shown_by,
-                "clicked": clicked[real],
-                "value": pl.Series(self._value()[real]).fill_nan(None),
-                **more,
-            }
-        )
-
-    def _told(self, name: str) -> NDArray[Any]:
-        return np.concatenate([getattr(s.feedback, name) for s in self.shown])
-
-    def _value(self) -> NDArray[np.float32]:
-        """(rows, k) the rating of what was taken, 1 where nobody rates, NaN elsewhere."""
-        parts = []
-        for one in self.shown:
-            rating, taken = one.feedback.rating, one.feedback.taken
-            value = np.where(taken, np.float32(1), np.float32(np.nan))
-            rated = taken if rating is None else taken & np.isfinite(rating)
-            parts.append(value if rating is None else np.where(rated, rating, value))
-        return np.concatenate(parts)
-
-    def _part(self, number: int, what: str = "events") -> str:
+    def _part(self, number: int, what: str) -> str:
         return f"{self.prefix}{what}/{self.place}/part-{number:05d}.parquet"
 
     def write_part(self, world: World) -> None:
         number = (world.columns.t - 1) // PART_STEPS
-        self.store.put_frame(self._part(number), self._frame(number * PART_STEPS))
-        self.shown = []
+        for what, frame in self.log.frames().items():
+            self.store.put_frame(self._part(number, what), frame)
         if world.persons is not None and world.persons.client is not None:
             self.store.put_frame(self._part(number, "talk"), world.persons.said())
 
     def remove_parts(self, first: int) -> None:
-        for what in ("events", "talk"):
+        for what in ("lists", "events", "talk"):
             for name in self.store.listing(f"{self.prefix}{what}/{self.place}/"):
                 if int(name[-13:-8]) >= first:
                     self.store.remove(name)
@@ -400,12 +381,14 @@ class ArmRun:
             "clicks_item": np.concatenate([empty, *platform.clicks_item]),
             "clicks_step": np.concatenate([empty, *platform.clicks_step]),
             "learnt_rows": np.array(platform.learnt_rows),
+            "version": np.array([platform.version, platform.trained_until]),
             "updates": np.array(platform.schedule.updates),
             **{f"rejections/{name}": rows for name, rows in platform.rejections.state().items()},
             **{
                 f"items/{name}": rows
                 for name, rows in to_arrays(world.columns, world.platform.n_first).items()
             },
+            **{f"lists/{name}": value for name, value in platform.lists.state().items()},
             **{f"trait/{name}": column for name, column in world.columns.traits.items()},
             **{
                 f"process/{process.key}/{name}": value
@@ -435,7 +418,9 @@ class ArmRun:
             process.load_state(under(held, f"process/{process.key}/"))
         platform.restore(held["clicks_user"], held["clicks_item"], held["clicks_step"])
         platform.learnt_rows = int(held["learnt_rows"])
+        platform.version, platform.trained_until = held["version"].tolist()
         platform.schedule.updates = int(held["updates"])
+        platform.lists.load_state(under(held, "lists/"))
         platform.rejections.load_state(under(held, "rejections/"))
         measures.load_state(under(held, "measure/"))
         self.series = {name: value.tolist() for name, value in under(held, "series/").items()}

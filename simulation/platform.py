@@ -1,7 +1,8 @@
-"""The recommender with its retraining schedule, and the history it learns from."""
+"""The recommender with its schedules of refreshing and retraining, and what it learns from."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import mesa
@@ -14,7 +15,9 @@ from ..recommenders.randomness import child_seed, generator, gumbel, stream, uni
 from ..recommenders.ranking import top_k
 from .arms import Arm
 from .columns import Columns
+from .experiment import Split
 from .history import HistoryBuffer
+from .lists import Lists, Page, whole_page
 from .people import SEARCH_SKILL
 from .rejections import Rejections
 from .schedule import Schedule
@@ -40,8 +43,26 @@ def joined(parts: list[Slates]) -> Slates:
     return Slates(items, numbers["scores"], numbers["propensities"])
 
 
+@dataclass(frozen=True)
+class Serving:
+    """What was served in one step, and from what: the log is written from it.
+
+    Attributes:
+        asked: (m,) people who got a new list; lists: theirs, (m, length).
+        page: where the slates of all active people stand in their lists.
+        version: how often the recommender had learnt; trained_until: the last step it had learnt
+            from, -1 for the past before the loop.
+    """
+
+    asked: NDArray[np.int32]
+    lists: Slates
+    page: Page
+    version: int
+    trained_until: int
+
+
 class Platform(mesa.Agent):
-    """Serves slates, records clicks, retrains on schedule.
+    """Serves slates, records clicks, refreshes lists and retrains on schedule.
 
     Args:
         model: the world it serves, and the columns it reads.
@@ -50,9 +71,13 @@ class Platform(mesa.Agent):
             arm, where people browse by themselves, and for the oracle, which needs none.
         blocks: (first, last) of people who are served in one batch: a model may round differently
             for another batch, so batches are the same however a world is shared out.
+        repeat: whether what was consumed may be shown again.
 
     Attributes:
         led: somebody else says when the recommender learns (a shard's driver).
+        served: what the latest step was served with.
+        version: how often the recommender changed by learning; trained_until: the last step it
+            learnt from, -1 for the past before the loop.
     """
 
     def __init__(
@@ -62,6 +87,8 @@ class Platform(mesa.Agent):
         arm: Arm,
         recommender: Served | None,
         blocks: list[tuple[int, int]],
+        *,
+        repeat: bool = False,
     ) -> None:
         super().__init__(model)
         self.columns = columns
@@ -78,6 +105,16 @@ class Platform(mesa.Agent):
         self.schedule = Schedule(arm)
         self.retrained = False
         self.showcase: Showcase | None = None  # slots kept for new items
+        self.version, self.trained_until = 0, -1
+        self.repeat = repeat
+        self.lists = Lists(
+            *(blocks[0][0], blocks[-1][1]) if blocks else (0, 0),
+            every=arm.refresh_every,
+            length=arm.list_length,
+            slate=columns.slate,
+            repeat=repeat,
+        )
+        self.served: Serving | None = None
         self.n_fakes = 0  # users beyond the world's, whom adversaries invented
         self.n_first = len(columns.catalog)  # their draws do not move when others enter
         self._newcomers = stream(columns.seed, f"browse newcomers/{arm.luck}")
@@ -88,44 +125,67 @@ class Platform(mesa.Agent):
         """Whether people browse by themselves, seeing no ranking."""
         return self.recommender is None and self.arm.kind != "oracle"
 
+    def shown_by(self, users: NDArray[np.int32]) -> NDArray[np.str_]:
+        """(n,) name of what serves each of these people."""
+        arm = self.arm
+        if arm.recommender is None:
+            return np.full(len(users), "oracle" if arm.kind == "oracle" else "organic")
+        if arm.control is None or not isinstance(self.recommender, Split):
+            return np.full(len(users), arm.recommender.name)
+        mine = self.recommender.treated[users]
+        return np.where(mine, arm.recommender.name, arm.control.name)
+
     def serve(self, users: NDArray[np.int32]) -> Slates:
-        """Slates for the active people of this step."""
-        if len(self.blocks) == 1:
-            return self._serve(users)
-        cuts = [slice(*np.searchsorted(users, block)) for block in self.blocks]
-        return joined([self._serve(users[cut]) for cut in cuts])
+        """Slates for the active people of this step, from lists made now or at the last refresh."""
+        lists, t = self.lists, self.columns.t
+        asked = users[lists.wanting(users, t)]
+        made = self._make(asked)
+        if lists.once:
+            slates = _first(made, self.columns.slate)
+            page = whole_page(slates.items, t)
+        else:
+            lists.put(asked, made, t)
+            slates, page = lists.serve(users)
+        self.served = Serving(asked, made, page, self.version, self.trained_until)
+        return slates
 
     def hidden(self, users: NDArray[np.int32]) -> Ragged:
         """What these people must not be shown: what they consumed, and what they rejected."""
-        history = self.history.of(users)
+        nothing = Ragged(np.empty(0, np.int32), np.zeros(len(users) + 1, np.int64))
+        history = nothing if self.repeat else self.history.of(users)
         unwanted = self.rejections.of(users, len(self.columns.catalog))
         return history if unwanted is None else history.beside(unwanted)
 
-    def _serve(self, users: NDArray[np.int32]) -> Slates:
+    def _make(self, users: NDArray[np.int32]) -> Slates:
+        """A new list for each of these people, block by block."""
+        cuts = [slice(*np.searchsorted(users, block)) for block in self.blocks]
+        parts = [self._make_of(users[cut]) for cut in cuts if cut.stop > cut.start]
+        if not parts:
+            return Slates(np.empty((0, self.lists.width), np.int32))
+        return parts[0] if len(parts) == 1 else joined(parts)
+
+    def _make_of(self, users: NDArray[np.int32]) -> Slates:
         now = self.columns
-        history = self.history.of(users)
-        unwanted = self.rejections.of(users, len(now.catalog))
-        hidden = self.hidden(users)
         if self.arm.kind == "oracle":
-            return self._oracle(users, hidden)
+            return self._oracle(users, self.hidden(users))
         if self.organic or self.recommender is None:
-            return self._organic(users, hidden)
-        slates = self.recommender.recommend(
+            return self._organic(users, self.hidden(users))
+        made = self.recommender.recommend(
             Requests(
                 users=users,
-                history=history,
-                k=now.slate,
+                history=self.history.of(users),
+                k=self.lists.width,
                 seed=child_seed(now.seed, "recommend"),
                 step=now.t,
                 attributes=LateColumns(now.users.attributes, users),
-                unwanted=unwanted,
+                unwanted=self.rejections.of(users, len(now.catalog)),
             )
         )
         if self.arm.kind == "shuffled":
-            slates = self._shuffled(users, slates)
+            made = self._shuffled(users, made)
         if self.showcase is not None:
-            slates = self.showcase.placed(now, users, hidden, slates)
-        return slates
+            made = self.showcase.in_pages(now, users, self.hidden(users), made)
+        return made
 
     def add_items(self) -> None:
         """Items entered the catalog: the recommender is told."""
@@ -134,6 +194,7 @@ class Platform(mesa.Agent):
 
     def withdraw(self) -> None:
         """Items left: the recommender's answers are filtered."""
+        self.lists.withdraw(self.columns.available)
         if self.recommender is not None:
             self.recommender.withdraw(self.columns.available)
 
@@ -145,10 +206,12 @@ class Platform(mesa.Agent):
                 self.recommender.withdraw(self.columns.available)
 
     def _shuffled(self, users: NDArray[np.int32], slates: Slates) -> Slates:
-        """The same items in random order: what the ranking does is gone, the selection stays."""
+        """The same items in random order within each page of a list: what the ranking does is
+        gone, the selection stays."""
         now = self.columns
         key = stream(now.seed, "shuffle")
         luck = uniform(key, now.t, users[:, None], slates.items)  # (n, k), by person and item
+        luck += np.arange(slates.items.shape[1]) // now.slate  # luck is below 1: pages stay apart
         order = np.argsort(np.where(slates.items >= 0, luck, np.inf), axis=1, kind="stable")
         scores = slates.scores
         return Slates(
@@ -218,6 +281,8 @@ class Platform(mesa.Agent):
 
     def record(self, shown: Shown) -> None:
         """What was taken: in histories at once, in training data at the next update."""
+        if self.served is not None:
+            self.lists.use_up(shown, self.served.page)
         if shown.took is not None:
             self.remember(*shown.took)
             return
@@ -246,6 +311,14 @@ class Platform(mesa.Agent):
     def learnt_elsewhere(self) -> None:
         """The recommender was replaced by one that learnt from everything so far."""
         self.learnt_rows = len(self.columns.past) + sum(map(len, self.clicks_user))
+        if self.columns.t > 0:
+            self._renewed(self.columns.t - 1)
+
+    def _renewed(self, step: int) -> None:
+        """The recommender learnt from everything up to a step: lists it made before are old."""
+        if self.recommender is not None and self.recommender.capabilities.update != "none":
+            self.version, self.trained_until = self.version + 1, step
+            self.lists.expire()
 
     def inject(self, fakes: Ragged) -> None:
         """Pasts of fake people enter what is learnt from: they are users beyond the world's.
@@ -308,3 +381,16 @@ class Platform(mesa.Agent):
         whole, since = self.rejections.among(log, past=len(now.past), since=self.learnt_rows)
         self.recommender.update(whole, since=since, seed=seed, full=full)
         self.learnt_rows, self.rejections.learnt = len(log), len(self.rejections)
+        self._renewed(now.t)
+
+
+def _first(slates: Slates, k: int) -> Slates:
+    """The first k slots of lists that may be longer."""
+    if slates.items.shape[1] <= k:
+        return slates
+    scores, chances = slates.scores, slates.propensities
+    return Slates(
+        slates.items[:, :k],
+        None if scores is None else scores[:, :k],
+        None if chances is None else chances[:, :k],
+    )

@@ -17,6 +17,7 @@ from ..recommenders.errors import UserError, unknown_name
 from ..recommenders.interactions import Interactions
 from ..recommenders.randomness import child_seed
 from .arms import Arm, arms_of
+from .events import Parts, lazy_events, with_origin
 from .manifest import read_manifest, verify
 from .people import UserModel, space_of
 from .store import DiskStore, Store, being_written
@@ -167,17 +168,83 @@ class Run:
     def events(self, arm: str, world: int) -> pl.LazyFrame:
         """The event log of one arm in one world, one row per shown slot.
 
-        Sorted by step, user, position; columns: step, user, position, item, score, propensity,
-        shown_by, clicked, value; also rejected and dwell_seconds where people tell so
-        ([people] feedback).
+        Sorted by step, user, position (shard by shard, where a world was lived in shards). It is
+        put together from visits and lists as it is read, of
+        the columns and rows that are asked for: aggregate with ``collect(engine="streaming")``,
+        and no log is too long for memory.
+
+        Columns: step, user, position, item, score, propensity, shown_by, clicked, value; then,
+        null where nobody told: list_version (step in which the list was made), log_propensity,
+        rejected, dwell_seconds, recommender_version (times it had learnt), trained_until (last
+        step it had learnt from), and origin (0 human, 1 AI-made) if the catalog knows it.
         """
-        self._known(arm)
-        parts = [
-            part
+        found, catalog = self._log(arm, world), self.catalog(world, arm=arm)
+        if self.study.study.log == "full":
+            names = [name for parts in found for name in parts.events]
+            return with_origin(self._store.scan(names), catalog)
+        return lazy_events(self._store, found, catalog)
+
+    def visits(self, arm: str, world: int) -> pl.LazyFrame:
+        """One row a person and step they were there, also where nothing could be shown.
+
+        Sorted by step, user; columns: step, user, list_version, slots (how many items were shown),
+        taken and rejected (how many of them; rejected is null where nobody can say so). Much less
+        to read than :meth:`events`. A full log knows no visits without a slot.
+        """
+        found = self._log(arm, world)
+        parts = self._store.scan([name for parts in found for name in parts.events])
+        if self.study.study.log == "full":
+            return parts.group_by("step", "user", maintain_order=True).agg(
+                pl.col("list_version").first(),
+                pl.len().cast(pl.UInt32).alias("slots"),
+                pl.col("clicked").sum().cast(pl.UInt32).alias("taken"),
+                pl.when(pl.col("rejected").count() > 0)
+                .then(pl.col("rejected").sum())
+                .cast(pl.UInt32)
+                .alias("rejected"),
+            )
+        return parts.select(
+            "step",
+            "user",
+            "list_version",
+            pl.col("slots").cast(pl.UInt32),
+            pl.col("taken", "rejected").bitwise_count_ones(),
+        )
+
+    def lists(self, arm: str, world: int) -> pl.LazyFrame:
+        """One row a list that was made for a person; slates are pages of them.
+
+        Sorted by list_version, user; columns: user, list_version, items, scores and
+        log_propensities (lists, null where the recommender gives none), shown_by,
+        recommender_version, trained_until.
+
+        Raises:
+            UserError: the log is full, and its lists are not kept.
+        """
+        names = [name for parts in self._log(arm, world) for name in parts.lists]
+        if not names:
+            raise UserError(
+                'this run kept slates and no lists ([study] log = "full"); read them with events()'
+            )
+        return self._store.scan(names)
+
+    def _log(self, arm: str, world: int) -> list[Parts]:
+        """Where an arm's log is, shard by shard."""
+        every, society = self._known(arm).refresh_every, self.study.society
+
+        def files(what: str, place: str) -> tuple[str, ...]:
+            names = self._store.listing(f"{self._prefix}{what}/{arm}/{place}/")
+            return tuple(name for name in names if name.endswith(".parquet"))
+
+        return [
+            Parts(
+                files("events", place),
+                files("lists", place),
+                every,
+                inserted=society is not None and society.friend_slots > 0,
+            )
             for place in self._places(world)
-            for part in self._store.listing(f"{self._prefix}events/{arm}/{place}/")
         ]
-        return self._store.scan([p for p in parts if p.endswith(".parquet")])
 
     def series(self, arm: str, world: int) -> pl.DataFrame:
         """Per-step measures of one arm in one world; see simulation.measures.SERIES."""
@@ -190,17 +257,29 @@ class Run:
         Null for people who never arrived ([staying] arrive).
         """
         self._known(arm)
-        names = [f"{self._prefix}outcomes/{arm}/{place}.parquet" for place in self._places(world)]
+        truth = f"{self._prefix}truth"
+        names = [f"{truth}/outcomes/{arm}/{place}.parquet" for place in self._places(world)]
+        return self._store.scan(names).collect()
+
+    def end(self, arm: str, world: int) -> pl.DataFrame:
+        """What people were like after the last step: user, present, satiation, and the traits that
+        processes and laws of this study keep. Truth: no recommender saw it."""
+        self._known(arm)
+        truth = f"{self._prefix}truth"
+        names = [f"{truth}/end/{arm}/{place}.parquet" for place in self._places(world)]
         return self._store.scan(names).collect()
 
     def users(self, world: int) -> pl.DataFrame:
-        """The people of a world: user, id, attribute columns, activity, taste at the start."""
-        return self._one(f"worlds/{world_name(world)}/users.parquet")
+        """The people of a world: user, id, attribute columns; then the truth about them: activity,
+        taste at the start, segment (index of the kind of people they are)."""
+        truth = self._one(f"truth/worlds/{world_name(world)}/people.parquet")
+        known = self._one(f"worlds/{world_name(world)}/users.parquet")
+        return known.with_columns(truth["activity"], truth["taste"], truth["segment"])
 
     def attributes(self, world: int) -> tuple[str, ...]:
         """Names of the attribute columns of :meth:`users`."""
-        fixed = ("user", "id", "activity", "taste")
-        return tuple(name for name in self.users(world).columns if name not in fixed)
+        known = self._one(f"worlds/{world_name(world)}/users.parquet").columns
+        return tuple(name for name in known if name not in ("user", "id"))
 
     def catalog(self, world: int, *, arm: str | None = None) -> Catalog:
         """The items of a world, with the truth about them.
@@ -224,17 +303,20 @@ class Run:
     def _items(self, world: int, arm: str | None) -> pl.DataFrame:
         if arm is not None:
             self._known(arm)
-            grown = f"{self._prefix}catalogs/{arm}/{world_name(world)}.parquet"
+            grown = f"{self._prefix}truth/catalogs/{arm}/{world_name(world)}.parquet"
             if self._store.exists(grown):
                 return self._one(grown)
-        return self._one(f"worlds/{world_name(world)}/catalog.parquet")
+        known = self._one(f"worlds/{world_name(world)}/catalog.parquet")
+        truth = self._one(f"truth/worlds/{world_name(world)}/items.parquet")
+        kept = ("quality", "veracity", "harmful")
+        return known.with_columns(truth[name] for name in kept if name in truth.columns)
 
     def features(self, world: int) -> NDArray[np.float32]:
         """(items, d) what tastes are matched with: the topics, or the items' unit vectors."""
         if space_of(self.study.world) == "topics":
             return self.catalog(world).topics
-        frame = self._one(f"worlds/{world_name(world)}/features.parquet")
-        return np.asarray(frame["vector"].to_numpy(), dtype=np.float32)
+        frame = self._one(f"truth/worlds/{world_name(world)}/items.parquet")
+        return np.asarray(frame["features"].to_numpy(), dtype=np.float32)
 
     def history(self, world: int) -> Interactions:
         """What people did before the loop (steps are negative)."""
@@ -305,7 +387,11 @@ class Run:
     def create(self, target: str) -> Guard:
         """A fresh, unfitted, guarded instance of a target."""
         self._refuse_changed(target)
-        return guarded(self.spec(target), self.catalog(0), factories=self._factories)
+        return self._guarded(self.spec(target), 0)
+
+    def _guarded(self, spec: RecommenderSection, world: int) -> Guard:
+        repeat = self.study.people.repeat
+        return guarded(spec, self.catalog(world), factories=self._factories, repeat=repeat)
 
     def _refuse_changed(self, target: str) -> None:
         """What is probed must be what was lived with."""
@@ -322,7 +408,7 @@ class Run:
         if spec.name == "none":
             raise UserError("the organic arm has no recommender to probe")
         self._refuse_changed(target)
-        guard = guarded(spec, self.catalog(world), factories=self._factories)
+        guard = self._guarded(spec, world)
         name = f"state/{target}/{world_name(world)}/initial.npz"
         if self._store.exists(name):
             guard.load_state(self._store.arrays(name))
@@ -355,9 +441,19 @@ def fit_seed(world_seed: int) -> int:
 
 
 def guarded(
-    section: RecommenderSection, catalog: Catalog, *, factories: Factories | None = None
+    section: RecommenderSection,
+    catalog: Catalog,
+    *,
+    factories: Factories | None = None,
+    repeat: bool = False,
 ) -> Guard:
-    """A fresh recommender behind its guard, for a catalog it may see the public part of."""
+    """A fresh recommender behind its guard, for a catalog it may see the public part of.
+
+    Args:
+        section: what it is; catalog: of the world.
+        factories: recommenders that only this process knows.
+        repeat: whether it may show what a person consumed already.
+    """
     from ..recommenders import registry
     from ..recommenders.guard import Guard, Limits
 
@@ -370,6 +466,7 @@ def guarded(
         made,
         n_items=len(catalog),
         limits=Limits(seconds_per_call=section.seconds_per_call),
+        filter_history=not repeat,
         catalog=catalog.public(),
     )
 

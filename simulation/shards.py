@@ -23,8 +23,9 @@ from ..recommenders.datasets.synthetic import Market
 from ..recommenders.errors import UserError
 from ..recommenders.faults import Faults
 from .arms import arms_of
+from .events import PART_STEPS
 from .experiment import Served
-from .live import PART_STEPS, ArmRun, under, variants
+from .live import ArmRun, under, variants
 from .measures import inequality, means
 from .process import series_of
 from .run import shard_name

@@ -27,6 +27,23 @@ class Showcase:
     slots: int
     steps: int
 
+    def in_pages(self, now: Columns, users: np.ndarray, hidden: Ragged, made: Slates) -> Slates:
+        """Lists with new items in the last slots of each whole page, the first pages first.
+
+        Args:
+            now, users, hidden: as for :meth:`placed`; made: lists that slates are pages of.
+        """
+        column = np.arange(made.items.shape[1])
+        page = column // now.slate
+        last = (column % now.slate >= now.slate - self.slots) & (page < len(column) // now.slate)
+        last |= len(column) <= now.slate  # a catalog smaller than a slate
+        order = np.argsort(np.where(last, 1 + page.max(initial=0) - page, 0), kind="stable")
+        whole = replace(self, slots=min(int(last.sum()), self.slots * (1 + int(page.max()))))
+        slates = whole.placed(now, users, hidden, _columns(made, order))
+        slates = _columns(slates, np.argsort(order))
+        gaps = np.argsort(slates.items == NOTHING, axis=1, kind="stable")
+        return _columns(slates, gaps)
+
     def placed(self, now: Columns, users: np.ndarray, hidden: Ragged, slates: Slates) -> Slates:
         """Slates with the new items in them.
 
@@ -62,3 +79,15 @@ class Showcase:
             each = np.broadcast_to((1.0 / np.maximum(left, 1))[:, None], found.shape)
             chances[:, k - n_slots :][found] = each[found]
         return replace(slates, items=items, scores=scores, propensities=chances)
+
+
+def _columns(slates: Slates, order: np.ndarray) -> Slates:
+    """The same lists with their places in another order, (places,) or (n, places)."""
+    order = np.broadcast_to(order, slates.items.shape)
+    scores, chances = slates.scores, slates.propensities
+    return replace(
+        slates,
+        items=np.take_along_axis(slates.items, order, axis=1),
+        scores=None if scores is None else np.take_along_axis(scores, order, axis=1),
+        propensities=None if chances is None else np.take_along_axis(chances, order, axis=1),
+    )

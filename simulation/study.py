@@ -52,6 +52,15 @@ class StudySection(Section):
         default="auto",
         description="auto: compiled where all people follow the plain laws, else numpy",
     )
+    log: Literal["compact", "full"] = Field(
+        default="compact",
+        description="compact: lists once and visits that point into them; full: a row a slot",
+    )
+    checkpoint_every: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="steps between checkpoints, kept at the end of a part of the log (10 steps); "
+        "0 = every part, unless that would cost over a tenth of the time",
+    )
 
 
 class WorldSection(Section):
@@ -156,6 +165,9 @@ class PeopleSection(BehaviourSection):
     rows: Annotated[int, Field(ge=1, le=64)] = Field(
         default=1, description="rows the slate is arranged in, for choice = 'carousel'"
     )
+    repeat: bool = Field(
+        default=False, description="what a person consumed may be shown to them again"
+    )
 
 
 class UsersSection(BehaviourSection):
@@ -216,6 +228,12 @@ class RecommenderSection(Section):
     retrain_on_drift: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.0,
         description="update when consumed topics moved by this total variation; 0 = by steps",
+    )
+    refresh_every: Annotated[int, Field(ge=1)] = Field(
+        default=1, description="steps that lists are served from before they are made anew"
+    )
+    list_length: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        default=0, description="items in a list, 0 = as many as a slate; longer ones are paged"
     )
     retrain_mode: Literal["auto", "incremental", "full"] = Field(
         default="auto", description="auto: incremental where the recommender can, else full"
@@ -351,6 +369,16 @@ class Study(Section):
         return self
 
     @model_validator(mode="after")
+    def _lists_hold_slates(self) -> Study:
+        for one in self.recommenders:
+            if 0 < one.list_length < self.people.slate:
+                raise ValueError(
+                    f"{label_of(one)!r}: list_length must be 0 or at least [people] slate "
+                    f"({self.people.slate}), got {one.list_length}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _laws_fit_the_tastes(self) -> Study:
         for kind in (self.people, *self.users):
             for law in kind.change:
@@ -405,15 +433,22 @@ class Study(Section):
             if schedule_of(a) != schedule_of(b):
                 raise ValueError(
                     f"experiment {one.name!r}: {one.treatment!r} and {one.control!r} must be "
-                    "retrained on the same schedule (retrain_every, retrain_on_drift, "
-                    "training_budget)"
+                    "retrained and refreshed on the same schedule (retrain_every, "
+                    "retrain_on_drift, training_budget, refresh_every, list_length)"
                 )
         return self
 
 
-def schedule_of(section: RecommenderSection) -> tuple[int, float, int]:
-    """When a recommender is retrained: every so many steps, on so much drift, at most so often."""
-    return section.retrain_every, section.retrain_on_drift, section.training_budget
+def schedule_of(section: RecommenderSection) -> tuple[int, float, int, int, int]:
+    """When a recommender is retrained (every so many steps, on so much drift, at most so often),
+    when its lists are made anew, and how long they are."""
+    return (
+        section.retrain_every,
+        section.retrain_on_drift,
+        section.training_budget,
+        section.refresh_every,
+        section.list_length,
+    )
 
 
 def label_of(recommender: RecommenderSection) -> str:

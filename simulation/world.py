@@ -103,7 +103,8 @@ class World(mesa.Model):
             for a, b in pairwise(edges)
             if b > a
         ]
-        self.platform = Platform(self, self.columns, arm, recommender, blocks)
+        repeat = self.study.people.repeat
+        self.platform = Platform(self, self.columns, arm, recommender, blocks, repeat=repeat)
         self.persons = persons_of(self, self.study.chat)
         alive = () if self.persons is None else (self.persons,)
         self.processes: tuple[Process, ...] = (*alive, *processes(self.study, self))

@@ -98,7 +98,7 @@ def test_a_resumed_experiment_ends_with_the_same_bytes(tmp_path):
     with pytest.raises(Stop):
         live_world(asked, 0, stopped, {}, until)
     live_world(asked, 0, stopped, {}, lambda steps, what: None)
-    name = "outcomes/experiment-launch/w000.parquet"
+    name = "truth/outcomes/experiment-launch/w000.parquet"
     assert stopped.scan([name]).collect().equals(whole.scan([name]).collect())
 
 

@@ -130,7 +130,7 @@ def test_a_step_exchanges_counts_and_clicks_not_people():
     store = MemoryStore()
     live_world(asked, 0, store, {}, lambda steps, what: None, group="random", lived_by=lived_by)
     clicks = store.scan(
-        ["outcomes/random/w000-s000.parquet", "outcomes/random/w000-s001.parquet"]
+        ["truth/outcomes/random/w000-s000.parquet", "truth/outcomes/random/w000-s001.parquet"]
     ).collect()["clicks"]
     blocks, means, items = 6, 8, 60
     expected = 9 * clicks.sum() + 13 * (2 * items * 8 + blocks * means * 2 * 8)

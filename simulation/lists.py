@@ -1,0 +1,226 @@
+"""Lists that a recommender made for people, and the slates that are served from them in between.
+
+A platform that asked its recommender for every page would spend all its time ranking, and none
+does. Everybody's list is made at a refresh, and a slate is the next page of it. A list is named by
+(person, step of the refresh), so that the log need not repeat what was shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..recommenders.border import NOTHING, Slates
+from .shown import Shown
+
+WIDEST = 64
+"""Places of a list that one slate may reach over; slots are bits of a 64-bit mask."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Where the slates of one step stand in the lists of their people.
+
+    Attributes:
+        version: (n,) int32 step in which each person's list was made.
+        offset: (n,) int32 place of the list at which the slate begins; after the last place of
+            the list its first one follows.
+        slots: (n,) uint8 how many items are shown.
+        place: (n, k) uint8 place of each slot, counted from the offset, or None where slot s
+            stands at place s for everybody; only those of the first ``slots`` mean something.
+    """
+
+    version: NDArray[np.int32]
+    offset: NDArray[np.int32]
+    slots: NDArray[np.uint8]
+    place: NDArray[np.uint8] | None
+
+
+def whole_page(items: NDArray[np.int32], step: int) -> Page:
+    """The page of slates that begin their lists, which were made in this very step."""
+    n = len(items)
+    slots = (items >= 0).sum(axis=1, dtype=np.uint8)
+    return Page(np.full(n, step, np.int32), np.zeros(n, np.int32), slots, None)
+
+
+class Lists:
+    """Everybody's list, and how far each person has paged.
+
+    Places that are used up (consumed or rejected since the refresh) are skipped, and the last place
+    is followed by the first.
+
+    Args:
+        first, last: whose lists these are: people ``first .. last - 1`` of the world.
+        every: steps between refreshes; people who were away get theirs when they are back.
+        length: of a list, at least a slate.
+        slate: slots of a slate.
+        repeat: whether what was consumed may be shown again.
+    """
+
+    def __init__(
+        self, first: int, last: int, *, every: int, length: int, slate: int, repeat: bool = False
+    ) -> None:
+        self.every, self.slate, self.repeat = every, slate, repeat
+        self.width = max(length, slate)
+        self.epoch = 0
+        self._stale = False
+        self.once = every == 1  # no list is served from twice: nothing has to be kept
+        self.first = first
+        rows = 0 if self.once else last - first
+        self.version = np.full(rows, -1, np.int32)
+        self.offset = np.zeros(rows, np.int32)
+        self.length = np.zeros(rows, np.int32)
+        self.items = np.full((rows, self.width), NOTHING, np.int32)
+        self.used = np.zeros((rows, self.width), np.bool_)
+        self.numbers: dict[str, NDArray[np.float32]] = {}
+
+    def expire(self) -> None:
+        """From the next step on nobody is served from a list made before it."""
+        self._stale = True
+
+    def wanting(self, users: NDArray[np.int32], step: int) -> NDArray[np.int64]:
+        """Rows of the batch of people who need a new list in this step.
+
+        Args:
+            users: (n,) active people; step: the present one, which is asked about once.
+        """
+        if step % self.every == 0 or self._stale:
+            self.epoch, self._stale = step, False
+        if self.once:
+            return np.arange(len(users))
+        return np.flatnonzero(self.version[users - self.first] < self.epoch)
+
+    def put(self, users: NDArray[np.int32], made: Slates, step: int) -> None:
+        """Keep new lists; items stand at the left of each row."""
+        if self.once or len(users) == 0:
+            return
+        users = users - self.first
+        self.version[users] = step
+        self.offset[users] = 0
+        self.items[users] = made.items
+        self.length[users] = (made.items >= 0).sum(axis=1)
+        self.used[users] = False
+        for name in ("scores", "propensities"):
+            given = getattr(made, name)
+            if given is None and name not in self.numbers:
+                continue
+            if name not in self.numbers:
+                self.numbers[name] = np.full(self.items.shape, np.nan, np.float32)
+            self.numbers[name][users] = np.nan if given is None else given
+
+    def serve(self, users: NDArray[np.int32]) -> tuple[Slates, Page]:
+        """The next page of each person's list; costs people x slots, however long the lists."""
+        k, users = self.slate, users - self.first
+        offset, length = self.offset[users], self.length[users]
+        whole = length[:, None]
+        at = np.add.outer(offset, np.arange(k, dtype=np.int32))  # (n, k) places in the lists
+        np.subtract(at, whole, out=at, where=at >= whole)
+        plain = length >= k  # a full slate of the next k places
+        at[~plain] = 0
+        plain &= ~self.used[users[:, None], at].any(axis=1)
+        slots = np.full(len(users), k, np.uint8)
+        ends = offset + k
+        place = None
+        rest = np.flatnonzero(~plain)
+        if len(rest):
+            place = np.tile(np.arange(k, dtype=np.uint8), (len(users), 1))
+            place[rest], slots[rest], ends[rest] = self._picked(users[rest])
+            at[rest] = (offset[rest, None] + place[rest]) % np.maximum(whole[rest], 1)
+        empty = np.arange(k) >= slots[:, None]
+
+        items = self.items[users[:, None], at]
+        items[empty] = NOTHING
+        slates = Slates(
+            items,
+            self._numbers_at("scores", users, at, empty),
+            self._numbers_at("propensities", users, at, empty),
+        )
+        page = Page(self.version[users], offset, slots, place)
+        self.offset[users] = ends % np.maximum(length, 1)
+        return slates, page
+
+    def _numbers_at(
+        self,
+        name: str,
+        users: NDArray[np.int32],
+        at: NDArray[np.int32],
+        empty: NDArray[np.bool_],
+    ) -> NDArray[np.float32] | None:
+        if name not in self.numbers:
+            return None
+        values: NDArray[np.float32] = self.numbers[name][users[:, None], at]
+        values[empty] = np.nan
+        return values
+
+    def _picked(
+        self, users: NDArray[np.int32]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int32]]:
+        """The next places that are not used up: (n, k) from the offset, how many, where they end.
+
+        A slate reaches over at most 64 places, so it may be short where more are used up in a row.
+        """
+        offset, length = self.offset[users], self.length[users]
+        used = self.used[users]
+        reach = min(self.width, WIDEST, self.slate + int(used.sum(axis=1).max()))
+        step = np.arange(reach, dtype=np.int32)
+        at = (offset[:, None] + step) % np.maximum(length, 1)[:, None]
+        free = (step < length[:, None]) & ~np.take_along_axis(used, at, axis=1)
+        nth = free.cumsum(axis=1)
+        free &= nth <= self.slate
+        row, place = np.nonzero(free)
+        places = np.zeros((len(users), self.slate), np.uint8)
+        places[row, nth[row, place] - 1] = place
+        slots = free.sum(axis=1, dtype=np.uint8)
+        last = places[np.arange(len(users)), np.maximum(slots, 1) - 1].astype(np.int32)
+        return places, slots, np.where(slots > 0, offset + last + 1, offset)
+
+    def use_up(self, shown: Shown, page: Page) -> None:
+        """Mark what people did away with: consumed, or rejected for good.
+
+        Args:
+            shown: the step, with what people did; page: of its slates.
+        """
+        if self.once:
+            return
+        gone = shown.feedback.taken & (not self.repeat)
+        if shown.feedback.rejected is not None:
+            gone = gone | shown.feedback.rejected
+        row, slot = np.nonzero(gone)
+        who, item = shown.users[row] - self.first, shown.items[row, slot]
+        if shown.from_friends is not None:  # it may stand anywhere in a list, or not at all
+            strange = shown.from_friends[row, slot]
+            nth, place = np.nonzero(self.items[who[strange]] == item[strange, None])
+            self.used[who[strange][nth], place] = True
+            row, slot, who = row[~strange], slot[~strange], who[~strange]
+        at = page.offset[row] + (slot if page.place is None else page.place[row, slot])
+        self.used[who, at % np.maximum(self.length[who], 1)] = True
+
+    def withdraw(self, available: NDArray[np.bool_]) -> None:
+        """Items that left the catalog are not served any more.
+
+        Args:
+            available: (items,) what is still there.
+        """
+        if not self.once:
+            self.used |= ~available[self.items]
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """What a checkpoint must hold; nothing where lists live for one step."""
+        clock = np.array([self.epoch, self._stale], np.int64)
+        if self.once:
+            return {"clock": clock}
+        names = ("version", "offset", "length", "items", "used")
+        kept = {name: getattr(self, name) for name in names}
+        return {"clock": clock, **kept, **{f"number/{n}": v for n, v in self.numbers.items()}}
+
+    def load_state(self, state: dict[str, NDArray[Any]]) -> None:
+        """Continues from :meth:`state`."""
+        self.epoch, self._stale = int(state["clock"][0]), bool(state["clock"][1])
+        for name, value in state.items():
+            if name.startswith("number/"):
+                self.numbers[name.removeprefix("number/")] = value.copy()
+            elif name != "clock":
+                getattr(self, name)[...] = value
