@@ -22,6 +22,7 @@ from ..recommenders.border import State
 from ..recommenders.datasets.synthetic import Market
 from ..recommenders.errors import UserError
 from ..recommenders.faults import Faults
+from ..recommenders.randomness import child_seed
 from .arms import arms_of
 from .events import PART_STEPS
 from .experiment import Served
@@ -30,6 +31,7 @@ from .measures import inequality, means
 from .process import series_of
 from .run import shard_name
 from .social import Society
+from .staying import Staying, beginning
 from .store import Arrays, Store
 from .study import Study
 from .world import World
@@ -51,7 +53,7 @@ def shard_rows(n_users: int, *, shards: int, block: int) -> list[tuple[int, int]
     return list(pairwise(edges))
 
 
-_SHARED = ("staying", "supply", "generators", "adversaries")
+_SHARED = ("supply", "generators", "adversaries")
 """Tables of a study whose processes look at all people, or change the catalog for all."""
 
 
@@ -67,6 +69,7 @@ def refuse_what_people_share(study: Study) -> None:
     shared["persons"] = any(kind.persons for kind in study.users)
     shared["not-interested"] = any(f.law == "not-interested" for k in kinds for f in k.feedback)
     if society is not None:
+        shared["[staying] with [society]"] = study.staying
         shared["[society] friend_slots above 0"] = society.friend_slots
         shared["[society] rewiring above 0"] = society.rewiring
         shared["[society] opinions = 'past'"] = society.opinions == "past"
@@ -151,7 +154,8 @@ class Shard(ArmRun):
     def world_with(self, guard: Served | None) -> World:
         """The world in which only this shard's people live."""
         first, last = self.spec.rows
-        start = self.origin()
+        seed = child_seed(self.study.study.seed, "world", self.index)
+        start = beginning(self.origin(), self.study.staying, seed=seed)
         world = World(
             self.study,
             index=self.index,
@@ -194,8 +198,8 @@ class Shard(ArmRun):
 
         Returns:
             "sums" (blocks, means, 2), "exposure" (items,) so far, and "user", "item", "turn" of
-            what was consumed: the how-manieth thing of its person in this step; with a society,
-            what it tells under "society/".
+            what was consumed: the how-manieth thing of its person in this step; and what each
+            process tells, under its key.
         """
         world, platform = self.world, self.world.platform
         society = society_of(world)
@@ -208,9 +212,9 @@ class Shard(ArmRun):
             self.write_part(world)
         users, items = platform.clicks_user[before:], platform.clicks_item[before:]
         nobody = np.empty(0, np.int32)
-        told = {} if society is None else society.told()
+        told = {f"{p.key}/{n}": v for p in telling(world) for n, v in p.told().items()}
         return {
-            **{f"society/{name}": value for name, value in told.items()},
+            **told,
             "sums": world.measures.sums.copy(),
             "exposure": world.measures.exposure.copy(),
             "user": np.concatenate([nobody, *users]),
@@ -264,6 +268,11 @@ def of_people(name: str) -> bool:
     """Whether an array of a checkpoint has a row a person."""
     inside = name.startswith(("trait/", "measure/")) and name not in _NOT_PEOPLE
     return name in _PEOPLE or inside
+
+
+def telling(world: World) -> list[Society | Staying]:
+    """The processes of a world that can be lived in shards."""
+    return [p for p in world.processes if isinstance(p, Society | Staying)]
 
 
 def society_of(world: World) -> Society | None:
@@ -339,7 +348,6 @@ class ShardedArm(ArmRun):
 
     def advance(self, world: World) -> None:
         """One step of every shard; then the driver learns, if it is due."""
-        society = society_of(world)
         reports = self._ask_each("step", [self._news(world, border) for border in self._borders])
         platform, now = world.platform, world.columns
         turn = np.concatenate([report["turn"] for report in reports])
@@ -355,13 +363,12 @@ class ShardedArm(ArmRun):
         exposure: NDArray[np.int64] = sum(report["exposure"] for report in reports)
         current.update(means(np.concatenate([report["sums"] for report in reports])))
         current.update(inequality(exposure), retrained=float(platform.retrained))
-        if society is not None:
-            for (first, _), report in zip(self._rows, reports, strict=True):
-                society.gather(first, under(report, "society/"))
-            counted = [[float(r[f"society/{x}"]) for x in ("shares", "n_taken")] for r in reports]
-            shares, n_taken = np.sum(counted, axis=0)
-            society.count(float(shares), int(n_taken))
-            current.update(series_of(world.processes))
+        for process in telling(world):
+            told = [under(report, f"{process.key}/") for report in reports]
+            for (first, _), one in zip(self._rows, told, strict=True):
+                process.gather(first, one)
+            process.total(told)
+        current.update(series_of(world.processes))
         now.t += 1
         self.record_series(world)
 

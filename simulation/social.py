@@ -367,16 +367,16 @@ class Society(mesa.Agent):
         kept = {name: self.columns.traits[name][self.rows] for name in _TOLD}
         return {**kept, "shares": np.array(self._now["shares"]), "n_taken": np.array(self._n_taken)}
 
-    def gather(self, first: int, told: Mapping[str, NDArray[np.generic]]) -> None:
+    def gather(self, first: int, told: Arrays) -> None:
         """The driver's copy of what a shard that begins at person ``first`` told."""
         for name in _TOLD:
             column = told[name]
             self.columns.traits[name][first : first + len(column)] = column
 
-    def count(self, shares: float, n_taken: int) -> None:
+    def total(self, told: list[Arrays]) -> None:
         """What was shared and consumed in all shards together; nothing reaches a slate there."""
-        self._now["shares"] = shares
-        self._now["friend_clicks"] = 0.0 if n_taken else float("nan")
+        self._now["shares"] = float(sum(one["shares"] for one in told))
+        self._now["friend_clicks"] = 0.0 if any(one["n_taken"] for one in told) else float("nan")
 
     # -- what is seen and kept -----------------------------------------------------------------
 

@@ -143,6 +143,7 @@ def in_bursts(chance: Floats, came: NDArray[np.int8], burst: float) -> Floats:
 # The process -------------------------------------------------------------------------------------
 
 _ARRIVES = "arrives"
+_COUNTS = ("present", "arrived", "left", "active")
 
 
 class Staying(mesa.Agent):
@@ -162,6 +163,7 @@ class Staying(mesa.Agent):
         self.columns, self.section = world.columns, section
         now = self.columns
         n = len(now.activity)
+        self.rows = slice(*(world.people or (0, n)))  # a shard's own people
         self._usual = now.activity.astype(np.float64)
         now.traits.update(
             {
@@ -172,8 +174,12 @@ class Staying(mesa.Agent):
                 "came": np.full(n, -1, np.int8),
             }
         )
-        now.present = now.traits[_ARRIVES] <= 0
-        self._counts = {name: float("nan") for name in ("present", "arrived", "left", "active")}
+        self._enter(now.traits[_ARRIVES] <= 0)
+        self._counts = dict.fromkeys(_COUNTS, float("nan"))
+
+    def _enter(self, here: Flags) -> None:
+        self.columns.present = np.zeros(len(here), np.bool_)
+        self.columns.present[self.rows] = here[self.rows]
 
     def before(self, world: World) -> None:
         """Who is in the world, and how likely each is to come in this step."""
@@ -184,7 +190,7 @@ class Staying(mesa.Agent):
             traits["left"] &= luck >= section.come_back
         if section.period and now.t % section.period == 0:
             traits["visits"][:] = 0
-        now.present = (traits[_ARRIVES] <= now.t) & ~traits["left"]
+        self._enter((traits[_ARRIVES] <= now.t) & ~traits["left"])
         chance = chance_to_come(self._usual, traits["content"], section, now.t)
         if section.burst:
             chance = in_bursts(chance, traits["came"], section.burst)
@@ -192,7 +198,8 @@ class Staying(mesa.Agent):
             chance = np.where(traits["visits"] < section.budget, chance, 0.0)
         now.activity = chance.astype(np.float32)
         self._counts["present"] = float(now.present.sum())
-        self._counts["arrived"] = float((traits[_ARRIVES] == now.t).sum()) if now.t else 0.0
+        arrived = traits[_ARRIVES][self.rows] == now.t
+        self._counts["arrived"] = float(arrived.sum()) if now.t else 0.0
 
     def after(self, world: World, shown: Shown) -> None:
         """Who was there is more or less satisfied, and may leave."""
@@ -215,6 +222,28 @@ class Staying(mesa.Agent):
         traits["came"][leaves] = -1
         self._counts["left"] = float(len(leaves))
         self._counts["active"] = float(len(users))
+
+    # -- between shards ------------------------------------------------------------------------
+
+    def told(self) -> Arrays:
+        """Who of this shard's people is there, how satisfied, and how many came and left."""
+        now = self.columns
+        counts = np.array([self._counts[name] for name in _COUNTS])
+        kept = {"present": now.present, "content": now.traits["content"]}
+        return {**{name: column[self.rows] for name, column in kept.items()}, "counts": counts}
+
+    def gather(self, first: int, told: Arrays) -> None:
+        """The driver's copy of what a shard that begins at person ``first`` told."""
+        last = first + len(told["present"])
+        self.columns.present[first:last] = told["present"]
+        self.columns.traits["content"][first:last] = told["content"]
+
+    def total(self, told: list[Arrays]) -> None:
+        """How many came and left in all shards together."""
+        counts = np.sum([one["counts"] for one in told], axis=0)
+        self._counts = dict(zip(_COUNTS, counts.tolist(), strict=True))
+
+    # -- what is seen and kept -----------------------------------------------------------------
 
     def series(self) -> Mapping[str, float]:
         """People present, arrived, left and active in the step; satisfaction of those present."""

@@ -19,8 +19,12 @@ from loopaudit.simulation.world import origin
 FRIENDS = {"friend_slots": 0, "opinions": "uniform", "graph": {"form": "small-world"}}
 
 
-def study(shards, *, steps=13, dim=0, society=None, **people):
+COMING = {"arrive": 0.3, "leave": 0.05, "come_back": 0.2, "burst": 0.4, "budget": 9}
+
+
+def study(shards, *, steps=13, dim=0, society=None, staying=None, **people):
     tables = {} if society is None else {"society": society}
+    tables |= {} if staying is None else {"staying": staying}
     return study_from(
         {
             **tables,
@@ -62,7 +66,14 @@ def test_a_part_of_a_market_knows_its_own_people_and_keeps_everybodys_index():
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"choice": "cascade"}, {"dim": 6, "drift": 0.1}, {"society": FRIENDS}]
+    "options",
+    [
+        {},
+        {"choice": "cascade"},
+        {"dim": 6, "drift": 0.1},
+        {"society": FRIENDS},
+        {"staying": COMING},
+    ],
 )
 def test_any_number_of_shards_gives_the_undivided_world(options):
     whole = simulate(study(1, **options))
@@ -91,8 +102,9 @@ class _Killed(Exception):
     pass
 
 
-def test_a_sharded_run_that_stopped_goes_on_to_the_same_bytes(tmp_path):
-    asked = study(3, steps=34, society=FRIENDS)
+@pytest.mark.parametrize("tables", [{"society": FRIENDS}, {"staying": COMING}], ids=str)
+def test_a_sharded_run_that_stopped_goes_on_to_the_same_bytes(tmp_path, tables):
+    asked = study(3, steps=34, **tables)
     simulate(asked, out=tmp_path / "whole", executor="serial")
 
     def stop(done, total, what):
@@ -151,8 +163,8 @@ def test_only_opinions_of_the_border_are_sent_to_a_shard():
 
 def test_what_people_share_is_refused():
     raw = study(2).model_dump(mode="json")
-    with pytest.raises(UserError, match=r"shards = 2: \[staying\] needs all people"):
-        simulate(study_from({**raw, "staying": {}}, source="test"))
+    with pytest.raises(UserError, match=r"shards = 2: \[staying\] with \[society\] needs all"):
+        simulate(study_from({**raw, "staying": {}, "society": FRIENDS}, source="test"))
     raw["people"]["feedback"] = ["not-interested"]
     with pytest.raises(UserError, match="not-interested needs all people"):
         simulate(study_from(raw, source="test"))
