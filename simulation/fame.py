@@ -37,15 +37,27 @@ class Fame:
 
     Attributes:
         half_life: of a choice's weight, as a share of the log; inf where fame lasts.
-        pseudo_count: added to every item's count: what luck in the past is discounted by.
+        luck: pseudo-count of every item, which discounts luck in the past.
     """
 
     half_life: float
-    pseudo_count: float
+    luck: float
 
     def of(self, log: Interactions) -> NDArray[np.float64]:
-        """(items,) weights that foretell choices; the log is in time order."""
-        return recent_counts(log, self.half_life) + self.pseudo_count
+        """(items,) what is expected of each item to come; the log is in time order."""
+        return recent_counts(log, self.half_life) + self.luck * self._choices_a_count(log)
+
+    def drawn(self, log: Interactions, rng: np.random.Generator) -> NDArray[np.float64]:
+        """(items,) a draw from what may come: Gamma posteriors of the items' rates.
+
+        Expectations are more alike than rates are; a draw is as unequal as they.
+        """
+        unit = self._choices_a_count(log)  # recent counts stand for fewer choices than they sum to
+        return np.asarray(unit * rng.gamma(self.of(log) / unit) + 1e-6)
+
+    def _choices_a_count(self, log: Interactions) -> float:
+        weight = 0.5 ** (np.arange(len(log)) / max(len(log), 1) / self.half_life)
+        return float(len(log) * (weight**2).sum() / max(weight.sum(), 1e-12) ** 2) or 1.0
 
 
 def fame_of(log: Interactions, *, share: float = 0.8) -> Fame:
@@ -53,8 +65,8 @@ def fame_of(log: Interactions, *, share: float = 0.8) -> Fame:
 
     Half-life: the items of the last 20 % are multinomial with the shares that the first 80 %
     foretell. Pseudo-count: the same for one half of the people, foretold by the other half, since
-    what differs between them is luck. From :data:`HALF_LIVES` and :data:`PSEUDO_COUNTS`; a shorter
-    memory is subject to more luck, in proportion. The log is in time order.
+    what differs between them is luck. From :data:`HALF_LIVES` and :data:`PSEUDO_COUNTS`. The log is
+    in time order.
     """
     cut = int(share * len(log))
     if cut < 1 or cut == len(log):
@@ -67,8 +79,7 @@ def fame_of(log: Interactions, *, share: float = 0.8) -> Fame:
     half = generator(0, "fame").random(log.n_users)[log.user] < 0.5
     a, b = log.take(half).popularity(), log.take(~half).popularity()
     luck = max(PSEUDO_COUNTS, key=lambda one: _likelihood(b, a + one) + _likelihood(a, b + one))
-    weight = 0.5 ** (np.arange(len(log)) / len(log) / half_life)
-    return Fame(half_life, luck * float(len(log) * (weight**2).sum() / weight.sum() ** 2))
+    return Fame(half_life, luck)
 
 
 def _likelihood(counts: NDArray[np.int64], weights: NDArray[np.floating]) -> float:

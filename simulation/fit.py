@@ -200,7 +200,15 @@ def population_of(section: WorldSection, log: Interactions) -> Population:
         features=features,
         evidence=evidence,
         activity=activity_of(n),
-        awareness=_awareness(log, fame, catalog, features, evidence, scale, constants),
+        awareness=_awareness(
+            log,
+            fading.drawn(log, generator(0, "fame", "draw")),
+            catalog,
+            features,
+            evidence,
+            scale,
+            constants,
+        ),
         taste_scale=scale,
         constants=constants,
         learnt=behaviour.told(fading),
@@ -247,7 +255,7 @@ class _Behaviour:
             Learnt(
                 "half-life", fame.half_life, None, "of fame, as a share of the log; inf: it lasts"
             ),
-            Learnt("luck", fame.pseudo_count, None, "choices added to every item's past ones"),
+            Learnt("luck", fame.luck, None, "choices added to every item's past ones"),
         ]
         if self.section.dim == 0:
             means = "interactions that the common taste counts for"

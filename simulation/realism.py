@@ -221,6 +221,8 @@ def _lived(
         steps += 1
         clicks = world.measures.clicks
         taken = int((clicks if cut.timed else np.minimum(clicks, each)).sum())
+        if not cut.timed:  # nobody's choices depend on others': who has enough may stay away
+            world.columns.activity[clicks >= each] = 0.0
         progress(min(taken, enough), enough)
     log = world.platform.log()
     log = log.take(log.step >= 0)

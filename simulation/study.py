@@ -69,7 +69,7 @@ class WorldSection(Section):
     kind: Literal["synthetic", "dataset"] = Field(
         default="synthetic", description="invented people, or people fitted to a dataset"
     )
-    dataset: str = Field(default="", description="ml-100k, ml-1m, or a CSV or Parquet file")
+    dataset: str = Field(default="", description="a named data set, or a CSV or Parquet file")
     folder: str = Field(
         default="", description="where the dataset's files are, if not in the cache"
     )

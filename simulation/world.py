@@ -141,15 +141,19 @@ class World(mesa.Model):
         columns: Mapping[str, str] | None = None,
         users: int | None = None,
         seed: int = 7,
+        **more: object,
     ) -> World:
         """A world whose people, tastes, activity and popularity come from data.
 
         Args:
-            dataset: "ml-100k", "ml-1m", or a CSV or Parquet file.
+            dataset: a named data set (``loopaudit list datasets``), or a CSV or Parquet file.
             folder: where the files are, if not in the cache.
             columns: column map of a CSV or Parquet file.
             users: people drawn from the data for each world; 300 when None.
             seed: everything random derives from it.
+            more: other keys of study.toml's [world]: ``dim=16`` for tastes along latent factors
+                instead of topics, ``learn=["persistence", "drift"]`` for what the data tell of how
+                people change.
         """
         raw = {
             "kind": "dataset",
@@ -157,6 +161,7 @@ class World(mesa.Model):
             "folder": folder,
             "columns": dict(columns or {}),
             **({} if users is None else {"users": users}),
+            **more,
         }
         return cls(study_from({"world": raw, "study": {"seed": seed}}, source="World.fit"))
 

@@ -155,7 +155,10 @@ def test_fame_that_fades_is_told_from_fame_that_lasts():
     assert fame_of(lasting).half_life >= 0.5
     assert fame_of(replace(lasting, item=moving.astype(np.int32))).half_life <= 0.25
     few = replace(lasting, item=rng.integers(0, 2000, 20_000).astype(np.int32), n_items=2000)
-    assert fame_of(few).pseudo_count >= 16.0, "equal items differ by luck alone"
+    assert fame_of(few).luck == 16.0, "equal items differ by luck alone"
+    one = fame_of(lasting)
+    draws = [one.drawn(lasting, np.random.default_rng(seed)) for seed in range(200)]
+    assert np.mean(draws, axis=0) == pytest.approx(one.of(lasting), rel=0.05, abs=2)
     assert recent_counts(lasting, 0.1).sum() == pytest.approx(20_000)
 
 
