@@ -15,12 +15,11 @@ from ..recommenders.errors import UserError
 from ..recommenders.interactions import Interactions
 from ..recommenders.randomness import generator
 from ..recommenders.splits import rank_within_user
-from .drift_rate import DriftRate, drift_rate
+from .behaviour import Learnt, behaviour_of
 from .estimate import Tastes, mix_of, sampled_choices, tastes_from, unit
-from .fame import Fame, awareness, fame_of
+from .fame import awareness, fame_of
 from .heldout import of_people
 from .people import PRESETS, SEARCH_SKILL
-from .position import PositionBias, position_bias
 from .study import PeopleSection, WorldSection
 
 MIN_HISTORY = 5
@@ -30,20 +29,6 @@ _CERTAINTY = 0.5  # share of a person's interactions that counts as independent 
 _SAMPLE = 1000  # people that awareness is fitted with; items have their counts from everybody
 _BUSIEST = 0.99  # quantile of interactions that stands for being there at every step
 _IDLEST = 0.02  # chance of being there that nobody falls below
-
-
-@dataclass(frozen=True)
-class Learnt:
-    """One number that was learnt from a log.
-
-    Attributes:
-        name, means: what it is; value; error: its standard error, None where there is none.
-    """
-
-    name: str
-    value: float
-    error: float | None
-    means: str
 
 
 @dataclass(frozen=True)
@@ -189,8 +174,9 @@ def population_of(section: WorldSection, log: Interactions) -> Population:
     choices = sampled_choices(log, catalog.topics, fame, seed=0)
     tastes = tastes_from(choices, catalog.topics, features) if len(choices.user) else _GUESS
     catalog = replace(catalog, quality=_quality(log))
-    evidence = _evidence(log, catalog.topics, features, tastes.prior)
-    behaviour = _behaviour(section, data, log, catalog.topics, tastes)
+    shares = _evidence(log, catalog.topics, None, tastes.prior)
+    evidence = shares if features is None else _evidence(log, catalog.topics, features, 0.0)
+    behaviour = behaviour_of(section, data, log, catalog.topics, shares, tastes)
     constants = behaviour.constants()
     scale = max(tastes.weight, 0.0) / (1.0 + SEARCH_SKILL)
     return Population(
@@ -216,89 +202,6 @@ def population_of(section: WorldSection, log: Interactions) -> Population:
 
 
 _GUESS = Tastes(8.0, TASTE_SCALE * (1.0 + SEARCH_SKILL), 0.0, 0.0, 0.0, 1.0)
-
-
-@dataclass(frozen=True)
-class _Behaviour:
-    """What was estimated of how people choose and change."""
-
-    section: WorldSection
-    tastes: Tastes
-    drift: DriftRate | None
-    place: PositionBias | None
-
-    def constants(self) -> dict[str, float]:
-        """By name, for people.user_model: only what was asked for and could be estimated."""
-        learn, tastes = self.section.learn, self.tastes
-        found: dict[str, float] = {}
-        if "persistence" in learn:
-            hold = tastes.persistence if self.drift is None else self.drift.persistence
-            found |= {"persistence": hold, "fading": tastes.fading, "satiation": 0.0}
-        if "drift" in learn and self.drift is not None:
-            found["drift"] = self.drift.rate
-        if "position_bias" in learn and self.place is not None:
-            found["position_bias"] = max(self.place.bias, 0.0)
-        return found
-
-    def told(self, fame: Fame) -> tuple[Learnt, ...]:
-        """For reading."""
-        tastes = self.tastes
-        told = [
-            Learnt("weight", tastes.weight, tastes.weight_error, "logits of a perfect match"),
-            Learnt(
-                "persistence",
-                tastes.persistence,
-                tastes.persistence_error,
-                "logits gained on the topic of the choice before, tastes taken as lasting",
-            ),
-            Learnt("fading", tastes.fading, None, "share of that lost at each further choice"),
-            Learnt(
-                "half-life", fame.half_life, None, "of fame, as a share of the log; inf: it lasts"
-            ),
-            Learnt("luck", fame.luck, None, "choices added to every item's past ones"),
-        ]
-        if self.section.dim == 0:
-            means = "interactions that the common taste counts for"
-            told.append(Learnt("prior", tastes.prior, None, means))
-        if self.drift is not None:
-            one = self.drift
-            means = (
-                f"share of the taste that moves at each choice; 95 % interval {one.low:.3g} to "
-                f"{one.high:.3g}, from {one.choices:,} choices of {one.people:,} people; "
-                f"persistence beside it {one.persistence:.2f}"
-            )
-            told.append(Learnt("drift", one.rate, one.error, means))
-        if self.place is not None:
-            means = f"utility lost per log position, from {self.place.lists:,} lists"
-            if self.place.confounded:
-                means = (
-                    f"utility lost per log position, from {self.place.lists:,} places of choices; "
-                    "what a ranking put on top for good reason is in it"
-                )
-            told.append(Learnt("position_bias", self.place.bias, self.place.error, means))
-        return tuple(told)
-
-
-def _behaviour(
-    section: WorldSection,
-    data: Dataset,
-    log: Interactions,
-    topics: NDArray[np.float32],
-    tastes: Tastes,
-) -> _Behaviour:
-    shares = _evidence(log, topics, None, tastes.prior)
-    drift = place = None
-    if "drift" in section.learn:
-        drift = drift_rate(log, topics, shares, tastes)
-    if data.lists is not None:
-        place = position_bias(data.lists, shares / shares.sum(axis=1, keepdims=True), topics)
-    if "position_bias" in section.learn and place is None:
-        raise UserError(
-            f"dataset {section.dataset!r} tells no places that items were chosen from, so "
-            "world.learn cannot name position_bias; map a column to the role position "
-            "(--column position=NAME), or leave it out"
-        )
-    return _Behaviour(section, tastes, drift, place)
 
 
 def _in_time(log: Interactions, clock: str) -> NDArray[np.int64]:

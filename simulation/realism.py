@@ -14,7 +14,8 @@ from ..recommenders.datasets.synthetic import Market, market
 from ..recommenders.interactions import Interactions
 from ..recommenders.randomness import child_seed, generator
 from ..recommenders.splits import rank_within_user
-from .fit import Learnt, Population, activity_of, dataset_of, population_of
+from .behaviour import Learnt
+from .fit import Population, activity_of, dataset_of, population_of
 from .heldout import (
     MIN_PEOPLE,
     PAST_SHARE,
