@@ -82,13 +82,31 @@ MEASURES = (
         "0 to 1",
     ),
     Measure(
+        "supply_entropy",
+        "Variety of what there is",
+        "Topic entropy of the items available, in bits. Falling: fewer topics are made or kept.",
+        "bits",
+    ),
+    Measure(
+        "creators",
+        "How many creators are there",
+        "Creators who make items. Who is not clicked makes less, or leaves.",
+        "creators",
+    ),
+    Measure(
+        "ai_exposure",
+        "How much of what is shown is made by machines",
+        "Share of shown items whose origin is AI. Compare the arms: all have the same flood.",
+        "share",
+    ),
+    Measure(
         "present",
         "How many people are there",
         "People in the world: arrived, and not left. The same people arrive in every arm.",
         "people",
     ),
 )
-"""The measures drawn, in the order of the story: choice, change, benefit, items, society."""
+"""The measures drawn, as the story goes: choice, change, benefit, items, supply, society."""
 
 
 @dataclass(frozen=True)

@@ -125,8 +125,10 @@ def _tables(study: Study, *, comments: bool) -> Iterable[str]:
         value = getattr(study, name)
         if value is None:  # a table that is off stands commented out, ready to be switched on
             if comments:
-                yield from _switched_off(name, _model_at((name,)))
+                yield from _switched_off(f"[{name}]", _model_at((name,)))
         elif isinstance(value, tuple):
+            if not value and comments:
+                yield from _switched_off(f"[[{name}]]", _model_at((name, 0)))
             for i, section in enumerate(value):
                 yield from _table(f"[[{name}]]", section, comments=comments and i == 0)
         else:
@@ -153,8 +155,11 @@ def _table(title: str, section: BaseModel, *, comments: bool) -> Iterable[str]:
     yield ""
 
 
-def _switched_off(name: str, table: type[BaseModel]) -> Iterable[str]:
-    lines = list(_table(f"[{name}]", table(), comments=True))
+def _switched_off(title: str, table: type[BaseModel]) -> Iterable[str]:
+    needed: dict[str, Any] = {
+        name: "..." for name, field in table.model_fields.items() if field.is_required()
+    }
+    lines = list(_table(title, table.model_construct(**needed), comments=True))
     yield f"{lines[0].rstrip('.')}; off unless its table stands here"
     yield from (line if line.startswith("#") or not line else f"# {line}" for line in lines[1:])
 
