@@ -126,3 +126,71 @@ def test_a_directory_stays_locked_while_workers_of_a_killed_process_write(tmp_pa
         assert being_written(tmp_path / "run")
     assert not being_written(tmp_path / "run")
     assert not list((tmp_path / "run").iterdir())
+
+
+EASE = [{"name": "ease", "retrain_every": 6}]
+CROWDED: dict[str, Any] = {
+    "supply": {
+        **{"release": 2, "every": 3, "creators": 5, "follow": 0.05, "fresh_slots": 2},
+        **{"allot": "viability", "leave_below": 0.8, "patience": 3, "take_along": True},
+        **{"enter": 0.5, "lifetime": 15.0, "awareness_half_life": 5.0, "appeal_half_life": 6.0},
+    },
+    "generators": {"rate": 2.0, "copy_of": 5},
+    "staying": {
+        **{"arrive": 0.4, "arrive_rate": 0.1, "week": [1.0, 0.5, 0.2], "burst": 0.5},
+        **{"budget": 5, "period": 8, "leave": 0.2, "come_back": 0.2, "return_slope": 0.5},
+    },
+    "society": {
+        "graph": {"form": "small-world", "friends": 4},
+        **{"rewiring": 0.2, "tolerance": 0.3, "share": 0.5, "friend_slots": 2},
+    },
+    "people": {"feedback": ["rating", "dwell", "not-interested"]},
+}
+STUDIES: dict[str, dict[str, Any]] = {
+    "everything that happens to people and items": CROWDED,
+    "vectors that turn": {"world": {"dim": 8}, "people": {"change": ["slerp", "repulsion"]}},
+    "moods": {"people": {"change": ["hedonic-adaptation", "satisfaction", "boredom"]}},
+    "several kinds of people": {
+        "users": [
+            {"model": "curious", "share": 0.5, "choice": "cascade"},
+            {"model": "impressionable", "share": 0.5, "persistence": 0.3, "fading": 0.5},
+        ]
+    },
+    "a model that learns on": {
+        "recommenders": [{"name": "multvae", "retrain_every": 5, "retrain_mode": "incremental"}]
+    },
+    "training on drift within a budget": {
+        "recommenders": [
+            {"name": "ease", "retrain_every": 3, "retrain_on_drift": 0.05, "training_budget": 3}
+        ]
+    },
+    "shards": {"study": {"block": 16, "shards": 2}, "world": {"users": 40}},
+    "all arms": {"study": {"arms": ["random", "popularity", "none", "shuffled", "oracle"]}},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", STUDIES)
+def test_whatever_is_in_a_study_goes_on_to_the_same_bytes(
+    faults: Any, tmp_path: Path, what: str
+) -> None:
+    """Every state that lives from one step to the next is in the checkpoint."""
+    tables: dict[str, Any] = {
+        "study": {"steps": 24, "worlds": 1, "seed": 3, "arms": ["frozen"]},
+        "world": {"users": 30, "items": 50, "topics": 4, "history": 6.0},
+        "audit": {"sensitivity_worlds": 0},
+        "recommenders": EASE,
+    }
+    for name, table in STUDIES[what].items():
+        tables[name] = {**tables.get(name, {}), **table} if isinstance(table, dict) else table
+    study = faults.tiny(**tables)
+    simulate(study, out=tmp_path / "whole", workers=1)
+    expected = faults.content(tmp_path / "whole")
+    stopped_with_a_checkpoint = 0
+    for moment in (27, 40):
+        out = tmp_path / str(moment)
+        assert faults.run_until(out, moment, study=study)
+        stopped_with_a_checkpoint += len(list(out.rglob("checkpoint.npz")))
+        simulate(study, out=out, workers=1)
+        assert faults.content(out) == expected
+    assert stopped_with_a_checkpoint
