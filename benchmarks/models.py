@@ -86,6 +86,7 @@ class Anchor:
         seeds: how many trainings.
         published: figures by metric; source: where they stand.
         at_least: the floor of our own, by metric.
+        variant: a word that tells two settings of one recommender apart.
     """
 
     protocol: str
@@ -95,11 +96,12 @@ class Anchor:
     published: tuple[tuple[str, float], ...] = ()
     source: str = ""
     at_least: tuple[tuple[str, float], ...] = ()
+    variant: str = ""
 
     @property
     def key(self) -> str:
         """What it is called on the command line of this script."""
-        return f"{self.protocol}-{self.name}"
+        return "-".join(filter(None, (self.protocol, self.name, self.variant)))
 
     def command(self, data: str = "DATA") -> list[str]:
         """The documented call, without its seed."""
@@ -124,14 +126,32 @@ _D_GAN = (
 _E_VAE = (("ndcg@10", 0.3144), ("recall@10", 0.2630), ("recall@20", 0.3783))
 _E_DIFFUSION = (("ndcg@10", 0.3166), ("recall@10", 0.2613), ("recall@20", 0.3770))
 _E_SETTINGS = ("diffrec.epochs=60", "diffrec.learning_rate=0.001")
+_E_RECVAE = (
+    "recvae.layers=3",
+    "recvae.gamma=0.0015",
+    "recvae.weight_decay=2.0",
+    "recvae.epochs=40",
+)
+_CFGAN_PAPER = "CFGAN paper"
 _DIFFREC_PAPER = "DiffRec paper, table 2"
 
 ANCHORS = (
     Anchor("C", "multvae", (), 1, _C_VAE, _DIFFREC_PAPER, (("ndcg@10", 0.080),)),
     Anchor("C", "diffrec", (), 1, _C, _DIFFREC_PAPER, (("ndcg@10", 0.087),)),
+    Anchor("D", "cfgan", (), 3, _D_GAN, _CFGAN_PAPER, (("precision@5", 0.42),), "noise"),
+    Anchor(
+        "D",
+        "cfgan",
+        ("cfgan.noise_size=0",),
+        3,
+        _D_GAN,
+        _CFGAN_PAPER,
+        (("precision@5", 0.42),),
+        "plain",
+    ),
     Anchor("E", "multvae", (), 3, _E_VAE, "RecBole 1.2.1", (("ndcg@10", 0.314),)),
     Anchor("E", "multdae"),
-    Anchor("E", "recvae"),
+    Anchor("E", "recvae", _E_RECVAE),
     Anchor("E", "diffrec", _E_SETTINGS, 3, _E_DIFFUSION, "RecBole 1.2.1", (("ndcg@10", 0.316),)),
 )
 
@@ -211,7 +231,12 @@ def _rows(
                 f"{mean(values):.4f}{spread}" + (f", below {floors[metric]:g}" if missed else "")
             )
         cost = f"{mean(run['fit_seconds'] for run in runs):.0f}"
-        yield [f"**{anchor.name}**", str(len(runs)), *cells, cost]
+        yield [
+            f"**{' '.join(filter(None, (anchor.name, anchor.variant)))}**",
+            str(len(runs)),
+            *cells,
+            cost,
+        ]
         if published:
             theirs = [f"{published[m]:g}" if m in published else "" for m in on.metrics]
             yield [f"published: {anchor.source}", "", *theirs, ""]

@@ -44,6 +44,7 @@ RECOMMENDERS: BuiltIn = {
     "multvae": (f"{_HERE}.generative.multvae:MultVAE", "a variational autoencoder of histories"),
     "multdae": (f"{_HERE}.generative.multdae:MultDAE", "a denoising autoencoder of histories"),
     "recvae": (f"{_HERE}.generative.recvae:RecVAE", "Mult-VAE with a composite prior"),
+    "cfgan": (f"{_HERE}.generative.cfgan:CFGAN", "an adversarial generator of purchases"),
     "diffrec": (f"{_HERE}.generative.diffrec:DiffRec", "a diffusion model of histories"),
     "sasrec": (f"{_HERE}.generative.sasrec:SASRec", "a causal transformer over item sequences"),
 }

@@ -6,6 +6,7 @@ from loopaudit.recommenders.classic.itemknn import ItemKNN
 from loopaudit.recommenders.classic.markov import Markov
 from loopaudit.recommenders.classic.popularity import Popularity
 from loopaudit.recommenders.classic.random import Random
+from loopaudit.recommenders.generative.cfgan import CFGAN
 from loopaudit.recommenders.generative.diffrec import DiffRec
 from loopaudit.recommenders.generative.multdae import MultDAE
 from loopaudit.recommenders.generative.multvae import MultVAE
@@ -71,6 +72,16 @@ class TestMultDAE(Exact):
 class TestRecVAE(Exact):
     def make(self):
         return RecVAE(hidden_size=32, latent_size=8, layers=3, epochs=8)
+
+
+class TestCFGAN(Exact):
+    def make(self):
+        return CFGAN(hidden_size=16, discriminator_size=8, epochs=3)
+
+
+class TestCFGANByUserWithoutNoise(Exact):
+    def make(self):
+        return CFGAN(based="user", hidden_size=16, discriminator_size=8, epochs=3, noise_size=0)
 
 
 class TestDiffRec(Exact):

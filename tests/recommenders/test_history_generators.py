@@ -9,6 +9,7 @@ import torch
 from loopaudit.recommenders.border import Requests
 from loopaudit.recommenders.catalog import Catalog
 from loopaudit.recommenders.errors import UserError
+from loopaudit.recommenders.generative.cfgan import CFGAN
 from loopaudit.recommenders.generative.diffrec import DiffRec, Schedule
 from loopaudit.recommenders.generative.multdae import MultDAE
 from loopaudit.recommenders.generative.multvae import MultVAE
@@ -253,3 +254,73 @@ def test_diffusion_without_noise_added_is_deterministic_and_with_it_says_stochas
 def test_settings_that_make_no_diffusion_are_refused(args, said):
     with pytest.raises(UserError, match=said):
         DiffRec(**args)
+
+
+# -- CFGAN -------------------------------------------------------------------------------------
+
+
+def gan(**args):
+    small = {
+        "hidden_size": 32,
+        "discriminator_size": 16,
+        "batch_size": 16,
+        "epochs": 60,
+        "reg": 0.0,
+    }
+    return CFGAN(**({"reg": 0.0, "zero_weight": 1.0, "learning_rate": 3e-3} | small | args))
+
+
+@pytest.mark.parametrize("noise_size", [0, 4])
+@pytest.mark.parametrize("based", ["item", "user"])
+def test_the_adversarial_generator_finds_two_tastes(based, noise_size):
+    log = two_tastes()
+    model = gan(based=based, noise_size=noise_size)
+    model.fit(log, catalog(40))
+    scores = model.score(Requests(np.arange(80, dtype=np.int32), log.histories(), 10))
+    scores[log.user, log.item] = -1.0
+    best = np.argsort(-scores, axis=1)[:, :5]
+    assert ((best >= 20) == (np.arange(80) % 2 == 1)[:, None]).mean() > 0.9
+
+
+def test_without_noise_the_generator_is_deterministic_and_with_it_it_generates():
+    log = two_tastes()
+    for noise_size, differ in ((0, False), (4, True)):
+        model = gan(based="item", noise_size=noise_size, epochs=2)
+        model.fit(log, catalog(40))
+        one, two = (model.score(ask([[0, 1]], seed=seed)) for seed in (1, 2))
+        assert np.array_equal(one, two) is not differ
+        assert model.capabilities.stochastic is differ
+
+
+def test_only_what_was_bought_or_masked_reaches_the_discriminator():
+    c = torch.tensor([[1.0, 0, 0, 1], [0, 1, 0, 0]])
+    x, luck = torch.full((2, 4), 0.5), torch.Generator().manual_seed(0)
+    assert gan(mask_share=0.0)._seen(x, c, luck).tolist() == (0.5 * c).tolist()
+    assert gan(mask_share=1.0)._seen(x, c, luck).tolist() == x.tolist()
+
+
+def test_by_items_a_stranger_is_answered_like_the_mean_person():
+    log = two_tastes()
+    model = gan(based="item", noise_size=0, epochs=5)
+    model.fit(log, catalog(40))
+    everybody = model.score(Requests(np.arange(80, dtype=np.int32), log.histories(), 3))
+    stranger = model.score(Requests(np.array([-1], np.int32), Ragged.empty(1), 3))
+    assert stranger[0] == pytest.approx(everybody.mean(axis=0), abs=1e-6)
+    assert (model.capabilities.history, gan(based="user").capabilities.history) == (
+        "trained_users_only",
+        "any",
+    )
+
+
+def test_an_adversarial_generator_of_nobody_answers_and_learns_later():
+    for based in ("item", "user"):
+        model = gan(based=based, epochs=2)
+        model.fit(two_tastes().take(np.zeros(0, dtype=np.int64)), catalog(40))
+        assert np.isfinite(model.score(ask([[], [3]]))).all()
+        model.update(two_tastes(), since=0)
+        assert len(model.losses) == 2
+
+
+def test_a_base_that_is_neither_items_nor_users_is_refused():
+    with pytest.raises(UserError, match='based must be "item" or "user"'):
+        CFGAN(based="basket")
