@@ -284,6 +284,22 @@ def test_what_was_met_is_not_shown_again_as_new_and_chances_are_exact():
             assert len(np.unique(real)) == len(real)
 
 
+@pytest.mark.parametrize("name", ["ease", "random"])
+def test_pages_of_older_lists_hold_neither_what_left_nor_a_gap(name):
+    given = study(name, lifetime=6.0, every=2, fresh_slots=2, release=3).model_dump()
+    given["recommenders"][0].update(refresh_every=5, list_length=40)
+    made_of = Study.model_validate(given)
+    world = begin(made_of, 0, arms_of(made_of)[0])
+    for _ in range(11):
+        gone = np.flatnonzero(~world.columns.available)
+        world.step()
+        items = world.shown.items
+        assert not np.isin(items, gone).any()
+        assert (np.diff((items >= 0).astype(int), axis=1) <= 0).all()
+    assert len(gone) > 20
+    assert (items >= 60).any()
+
+
 RICH = {
     "every": 2, "release": 2, "follow": 0.3, "allot": "viability", "enter": 0.7, "lifetime": 25.0,
     "leave_below": 0.3, "patience": 4, "fresh_slots": 2, "awareness_half_life": 9.0,
@@ -291,9 +307,11 @@ RICH = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["ease", "popularity", "random"])
-def test_an_arm_that_stopped_goes_on_to_the_same_bytes(name, tmp_path: Path):
-    made_of = study(name, steps=24, arms=("none",), **RICH)
+@pytest.mark.parametrize(("name", "refresh"), [("ease", 1), ("popularity", 3), ("random", 3)])
+def test_an_arm_that_stopped_goes_on_to_the_same_bytes(name, refresh, tmp_path: Path):
+    given = study(name, steps=24, arms=("none",), **RICH).model_dump()
+    given["recommenders"][0].update(refresh_every=refresh, list_length=25)
+    made_of = Study.model_validate(given)
     for arm in arms_of(made_of):
         for stop in (10, 20):
             whole, parts = DiskStore(tmp_path / f"a{stop}"), DiskStore(tmp_path / f"b{stop}")
