@@ -1,139 +1,315 @@
-"""How fast is the loop? User-steps per CPU-second, beside two physical floors in the same run.
+"""How fast is the loop? User-steps per CPU-second, beside what bounds it and what competes with it.
 
-A user-step is one person shown one slate, choosing once, state updated. Machines drift, so the
-ratios are the result, not the absolute figures. One thread.
+A user-step is one person shown one slate of 10, choosing once, state updated; tastes of 64
+dimensions, satiation over 16 topics, drift on, every measure of the series taken in every step
+(no event is logged unless a row says so). Everybody is there in every step. One thread; the
+time is the process's own, because machines are shared; contestants take turns, and a verdict is
+the median of the ratios of neighbours in time. The re-rank period R and the list length are
+stated in every row, because no figure means anything without them.
 
-    python benchmarks/loop.py --users 10000 --items 1000 --steps 20
+    python benchmarks/loop.py                  # exit 1 when a verdict is FAIL
+    python benchmarks/loop.py --users 2000 --repeats 3 --relative
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
+import sys
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
 
 import numpy as np
+from contestants import (
+    DIM,
+    LIST,
+    SLATE,
+    TOPICS,
+    TOPS,
+    PlainColumns,
+    PlainObjects,
+    Turn,
+    Vectors,
+    choice_floor,
+    plain,
+    rate,
+    rerank_floor,
+)
+from page import write_section
 
 from loopaudit.recommenders.border import Capabilities, Requests, Slates
 from loopaudit.recommenders.guard import Guard
+from loopaudit.recommenders.ranking import recommend_best
 from loopaudit.simulation.arms import Arm
-from loopaudit.simulation.executors import one_thread
-from loopaudit.simulation.study import RecommenderSection, Study, WorldSection
-from loopaudit.simulation.world import World
+from loopaudit.simulation.footprint import footprint
+from loopaudit.simulation.log import PartLog
+from loopaudit.simulation.runner import one_thread
+from loopaudit.simulation.store import DiskStore
+from loopaudit.simulation.study import RecommenderSection, Study, StudySection, WorldSection
+from loopaudit.simulation.world import World, origin
 
-DIM, SLATE = 64, 10
+PEERS = ("trecs", "recsim", "recsim-ng", "reclab", "recogym", "sardine-rec", "camel-oasis")
+NEVER = 1_000_000
 
 
 class DotProduct:
-    """Scores the whole catalog for everybody in every step: the work of exact re-ranking."""
+    """Scores the whole catalog by a product of vectors: the work of exact re-ranking."""
 
     name = "dot-product"
     capabilities = Capabilities(scores="ordinal")
 
-    def __init__(self, users: int, items: int) -> None:
-        rng = np.random.default_rng(0)
-        self.users = rng.standard_normal((users, DIM), dtype=np.float32)
-        self.items = rng.standard_normal((items, DIM), dtype=np.float32)
+    def __init__(self, vectors: Vectors) -> None:
+        self.vectors = vectors
 
     def score(self, requests: Requests) -> np.ndarray:
-        return self.users[requests.users] @ self.items.T
+        """(n, items) float32."""
+        return self.vectors.users[requests.users] @ self.vectors.items.T
 
     def recommend(self, requests: Requests) -> Slates:
-        scores = self.score(requests)
-        top = np.argpartition(-scores, requests.k - 1, axis=1)[:, : requests.k]
-        return Slates(top.astype(np.int32))
+        """The best items by score."""
+        return recommend_best(self.score, requests, len(self.vectors.items))
 
 
-class Fixed:
-    """Always the same slates: what the loop costs without any recommender."""
-
-    name = "fixed"
-    capabilities = Capabilities(history="none")
-
-    def __init__(self, users: int, items: int) -> None:
-        rng = np.random.default_rng(1)
-        self.slates = rng.random((users, items)).argpartition(SLATE, axis=1)[:, :SLATE]
-
-    def recommend(self, requests: Requests) -> Slates:
-        return Slates(self.slates[requests.users].astype(np.int32))
-
-
-def cpu_seconds(work: Callable[[], int]) -> float:
-    """User-steps per CPU-second of a piece of work that returns its number of user-steps."""
-    work()
-    start = time.process_time()
-    done = work()
-    return done / (time.process_time() - start)
+def world(users: int, items: int, *, every: int, engine: str = "compiled") -> World:
+    """A world in which everybody is there in every step, served by a dot product."""
+    length = {1: SLATE, NEVER: LIST + 10}.get(every, LIST)
+    section = RecommenderSection(name="bench", refresh_every=every, list_length=length)
+    study = Study(
+        study=StudySection(engine=engine),
+        world=WorldSection(users=users, items=items, topics=TOPICS, dim=DIM, history=10.0),
+        recommenders=(section,),
+    )
+    start = origin(study.world, study.study.seed, 0)
+    start = replace(start, activity=np.ones(users, np.float32))
+    guard = Guard(DotProduct(Vectors(users, items)), n_items=items)
+    return World(study, arm=Arm("bench", "target", section), recommender=guard, start=start)
 
 
-def floor_rerank(users: int, items: int, steps: int) -> Callable[[], int]:
-    model = DotProduct(users, items)
+def loop(
+    users: int,
+    items: int,
+    *,
+    steps: int,
+    every: int,
+    engine: str = "compiled",
+    log: str = "",
+) -> Turn:
+    """So many steps of our loop, with or without its event log on disk.
 
-    def work() -> int:
-        for _ in range(steps):
-            for first in range(0, users, 1024):  # blocks that stay in the cache
-                scores = model.users[first : first + 1024] @ model.items.T
-                top = np.argpartition(-scores, SLATE - 1, axis=1)[:, :SLATE]
-                order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1)
-                np.take_along_axis(top, order, axis=1)
-        return users * steps
+    Args:
+        every: R; NEVER for lists made before the clock starts.
+        log: folder to write parts of ten steps to; "" for none.
+    """
+    one = world(users, items, every=every, engine=engine)
+    store = DiskStore(Path(log)) if log else None
+    part = PartLog("compact")
 
-    return work
-
-
-def floor_choice(users: int, steps: int) -> Callable[[], int]:
-    rng = np.random.default_rng(2)
-    utility = rng.standard_normal((users, SLATE + 1))
-
-    def work() -> int:
-        for _ in range(steps):
-            noise = -np.log(-np.log(rng.random((users, SLATE + 1))))
-            (utility + noise).argmax(axis=1)
-        return users * steps
-
-    return work
-
-
-def loop(users: int, items: int, steps: int, model: object) -> Callable[[], int]:
-    study = Study(world=WorldSection(users=users, items=items, topics=16, history=10.0))
-    arm = Arm("bench", "target", RecommenderSection(name="bench"))
-    guard = Guard(model, n_items=items, filter_history=False)
-    world = World(study, arm=arm, recommender=guard)
+    def prepare() -> None:
+        if every == NEVER:
+            one.platform.lists.expire()
+            one.step()
 
     def work() -> int:
         served = 0
         for _ in range(steps):
-            world.step()
-            served += len(world.shown.users) if world.shown is not None else 0
+            one.step()
+            assert one.shown is not None
+            served += len(one.shown.users)
+            if store is not None:
+                part.add(one.columns.t - 1, one.shown, one.platform)
+                if one.columns.t % 10 == 0:
+                    for folder, frame in part.frames().items():
+                        store.put_frame(f"{folder}/part-{one.columns.t:05d}.parquet", frame)
         return served
 
-    return work
+    return Turn(work, prepare)
 
 
-def main() -> None:
-    """Measure and print the table."""
+@dataclass(frozen=True)
+class Verdict:
+    """A ratio that must be reached.
+
+    Attributes:
+        what: in words; ratio: what was measured; at_least: the target.
+        absolute: whether it depends on the machine.
+    """
+
+    what: str
+    ratio: float
+    at_least: float
+    absolute: bool = False
+
+    @property
+    def passed(self) -> bool:
+        """Whether the target was reached."""
+        return self.ratio >= self.at_least
+
+    def __str__(self) -> str:
+        word = "PASS" if self.passed else "FAIL"
+        return f"{word}  {self.ratio:8.2f}  (target {self.at_least:g})  {self.what}"
+
+
+def compete(turns: dict[str, Turn], repeats: int) -> dict[str, list[float]]:
+    """User-steps per CPU-second of every contestant in every round; the first one warms up."""
+    rates: dict[str, list[float]] = {name: [] for name in turns}
+    for number in range(repeats + 1):
+        for name, turn in turns.items():
+            turn.prepare()
+            rates[name].append(rate(turn.work))
+        if number == 0:
+            rates = {name: [] for name in turns}
+    return rates
+
+
+def ratio(rates: dict[str, list[float]], one: str, other: str) -> float:
+    """Median over the rounds of one contestant's rate over another's."""
+    return median(a / b for a, b in zip(rates[one], rates[other], strict=True))
+
+
+def small(users: int, repeats: int) -> tuple[dict[str, list[float]], list[Verdict]]:
+    """The contest over a catalog of 1,000 items."""
+    objects = max(users // 10, 1)
+    with TemporaryDirectory() as folder:
+        rates = compete(
+            {
+                "floor: choice alone (Gumbel, largest of 11)": choice_floor(users, 10),
+                **{
+                    f"floor: matrix product + top-10 by {top}": rerank_floor(users, 1_000, 2, top)
+                    for top in TOPS
+                },
+                "loop, R = 1, list 10": loop(users, 1_000, steps=3, every=1),
+                "loop, R = 10, list 20": loop(users, 1_000, steps=10, every=10),
+                "loop, R = 10, list 20, logged": loop(users, 1_000, steps=10, every=10, log=folder),
+                "NumPy columns, R = 10, list 20": plain(
+                    PlainColumns, users, 1_000, steps=10, every=10
+                ),
+                "NumPy columns, R = 10, no measures": plain(
+                    PlainColumns, users, 1_000, steps=10, every=10, measures=False
+                ),
+                "our own NumPy engine, R = 10": loop(
+                    users, 1_000, steps=10, every=10, engine="numpy"
+                ),
+                "loop, lists made before, list 30": loop(users, 1_000, steps=20, every=NEVER),
+                "NumPy columns, lists made before": plain(
+                    PlainColumns, users, 1_000, steps=20, every=NEVER
+                ),
+                "Mesa objects, lists made before": plain(
+                    PlainObjects, objects, 1_000, steps=5, every=NEVER
+                ),
+                "Mesa objects, no measures": plain(
+                    PlainObjects, objects, 1_000, steps=5, every=NEVER, measures=False
+                ),
+            },
+            repeats,
+        )
+    tops = [name for name in rates if name.startswith("floor: matrix")]
+    floor = max(tops, key=lambda name: median(rates[name]))
+    again, fresh, cached = (
+        "loop, R = 10, list 20",
+        "loop, R = 1, list 10",
+        "loop, lists made before, list 30",
+    )
+    logged = 1 - ratio(rates, "loop, R = 10, list 20, logged", again)
+    return rates, [
+        Verdict(
+            "R = 10 over plain NumPy columns",
+            ratio(rates, again, "NumPy columns, R = 10, list 20"),
+            3,
+        ),
+        Verdict("R = 10, millions a CPU-second", median(rates[again]) / 1e6, 1.0, True),
+        Verdict(f"R = 1 over the best {floor}", ratio(rates, fresh, floor), 0.8),
+        Verdict("R = 1, millions a CPU-second", median(rates[fresh]) / 1e6, 0.2, True),
+        Verdict(
+            "lists made before, over Mesa objects",
+            ratio(rates, cached, "Mesa objects, lists made before"),
+            60,
+        ),
+        Verdict("lists made before, millions a CPU-second", median(rates[cached]) / 1e6, 2.0, True),
+        Verdict(
+            f"room left of a tenth of the time for the log, which takes {logged:.1%}",
+            0.1 / max(logged, 1e-9),
+            1,
+        ),
+    ]
+
+
+def large(users: int, repeats: int) -> tuple[dict[str, list[float]], list[Verdict]]:
+    """The contest over a catalog of 5,000 items."""
+    ours, theirs = "loop, R = 10, list 20", "NumPy columns, R = 10, list 20"
+    rates = compete(
+        {
+            "floor: matrix product + top-10": rerank_floor(users, 5_000, 1, "compiled"),
+            ours: loop(users, 5_000, steps=10, every=10),
+            theirs: plain(PlainColumns, users, 5_000, steps=10, every=10),
+        },
+        repeats,
+    )
+    return rates, [
+        Verdict("5,000 items, R = 10, millions a CPU-second", median(rates[ours]) / 1e6, 0.45, True)
+    ]
+
+
+def installed(name: str) -> str:
+    """A peer's version, or that it is not installed."""
+    try:
+        return f"{metadata.version(name)} is installed and is not timed here"
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def table(title: str, rates: dict[str, list[float]]) -> str:
+    """Median and range of every contestant, in Markdown."""
+    lines = [
+        f"**{title}**",
+        "",
+        "| | user-steps per CPU-s | lowest | highest |",
+        "|---|---:|---:|---:|",
+    ]
+    for name, found in rates.items():
+        lines.append(f"| {name} | {median(found):,.0f} | {min(found):,.0f} | {max(found):,.0f} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Measure, print, judge."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--users", type=int, default=10_000)
-    parser.add_argument("--items", type=int, default=1_000)
-    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--relative", action="store_true", help="judge no absolute figure")
+    parser.add_argument("--page", action="store_true", help="write docs/speed.md")
     options = parser.parse_args()
-    u, i, s = options.users, options.items, options.steps
-    with one_thread():
-        choice = cpu_seconds(floor_choice(u, s))
-        rerank = cpu_seconds(floor_rerank(u, i, s))
-        bare = cpu_seconds(loop(u, i, s, Fixed(u, i)))
-        full = cpu_seconds(loop(u, i, s, DotProduct(u, i)))
-    print(f"{u:,} users x {i:,} items, slate {SLATE}, dim {DIM}, {s} steps, one thread")
-    print(f"{'':44}{'user-steps per CPU-s':>22}{'ratio':>9}")
-    rows = (
-        ("floor: Gumbel + argmax over 11 options", choice, ""),
-        ("loop, fixed slates (choose, change, measure)", bare, f"{bare / choice:.2f}"),
-        ("floor: matmul + exact top-10", rerank, ""),
-        ("loop, exact re-ranking in every step", full, f"{full / rerank:.2f}"),
+    print(
+        f"{options.users:,} people, slate {SLATE}, dim {DIM}, {TOPICS} topics, one thread, "
+        f"measures in every step; {options.repeats} rounds",
+        flush=True,
     )
-    for name, rate, ratio in rows:
-        print(f"{name:44}{rate:>22,.0f}{ratio:>9}")
+    parts, verdicts = [], []
+    with one_thread():
+        for items, contest in ((1_000, small), (5_000, large)):
+            rates, judged = contest(options.users, options.repeats)
+            parts.append(table(f"{options.users:,} people x {items:,} items", rates))
+            print(f"\n{parts[-1]}", flush=True)
+            verdicts += judged
+        held = footprint(world(options.users, 1_000, every=10))
+    said = (
+        f"Bytes a person: state {held.state:.0f}, lists {held.lists:.0f}, "
+        f"history {held.history:.0f}."
+    )
+    parts.append(said)
+    print(f"\n{said}")
+    peers = "; ".join(f"{name}: {installed(name)}" for name in PEERS)
+    print(f"\npeers: {peers}\n")
+    judged = [v for v in verdicts if not (options.relative and v.absolute)]
+    print("\n".join(map(str, judged)))
+    if options.page:
+        told = ["```", *map(str, judged), "```"]
+        write_section(
+            "The loop", "\n\n".join([*parts, "\n".join(told), f"Peers on this machine: {peers}."])
+        )
+    return 0 if all(v.passed for v in judged) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

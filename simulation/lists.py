@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from ..recommenders.border import NOTHING, Slates
 from .shown import Shown
 
+_WORTH_COMPILING = 500
+"""People in a batch from which on the compiled loops, which do the same, are loaded."""
+
 WIDEST = 64
 """Places of a list that one slate may reach over; slots are bits of a 64-bit mask."""
 
@@ -42,7 +45,8 @@ class Page:
 def whole_page(items: NDArray[np.int32], step: int) -> Page:
     """The page of slates that begin their lists, which were made in this very step."""
     n = len(items)
-    slots = (items >= 0).sum(axis=1, dtype=np.uint8)
+    full = items.size > 0 and bool((items >= 0).all())
+    slots = np.full(n, items.shape[1], np.uint8) if full else (items >= 0).sum(1, dtype=np.uint8)
     return Page(np.full(n, step, np.int32), np.zeros(n, np.int32), slots, None)
 
 
@@ -114,6 +118,8 @@ class Lists:
     def serve(self, users: NDArray[np.int32]) -> tuple[Slates, Page]:
         """The next page of each person's list; costs people x slots, however long the lists."""
         k, users = self.slate, users - self.first
+        if len(users) >= _WORTH_COMPILING:
+            return self._serve_compiled(users)
         offset, length = self.offset[users], self.length[users]
         whole = length[:, None]
         at = np.add.outer(offset, np.arange(k, dtype=np.int32))  # (n, k) places in the lists
@@ -141,6 +147,22 @@ class Lists:
         page = Page(self.version[users], offset, slots, place)
         self.offset[users] = ends % np.maximum(length, 1)
         return slates, page
+
+    def _serve_compiled(self, users: NDArray[np.int32]) -> tuple[Slates, Page]:
+        """:meth:`serve` in one pass; users count from the first one here."""
+        from . import kernel
+
+        n, k = len(users), self.slate
+        items, place = np.empty((n, k), np.int32), np.empty((n, k), np.uint8)
+        slots, begun = np.empty(n, np.uint8), np.empty(n, np.int32)
+        lists = self.offset, self.length, self.items, self.used
+        simple = kernel.next_pages(users, *lists, WIDEST, items, place, slots, begun)
+        numbers = {name: np.empty((n, k), np.float32) for name in self.numbers}
+        for name, out in numbers.items():
+            given = self.numbers[name]
+            kernel.numbers_of_pages(users, self.length, given, begun, place, slots, out)
+        page = Page(self.version[users], begun, slots, None if simple else place)
+        return Slates(items, numbers.get("scores"), numbers.get("propensities")), page
 
     def _numbers_at(
         self,
@@ -184,6 +206,14 @@ class Lists:
             shown: the step, with what people did; page: of its slates.
         """
         if self.once:
+            return
+        simple = not self.repeat and shown.feedback.rejected is None
+        if simple and shown.from_friends is None and len(shown.users) >= _WORTH_COMPILING:
+            from .kernel import use_up
+
+            users = shown.users - self.first
+            place = np.empty((len(users), 0), np.uint8) if page.place is None else page.place
+            use_up(users, self.length, self.used, page.offset, place, shown.feedback.taken)
             return
         gone = shown.feedback.taken & (not self.repeat)
         if shown.feedback.rejected is not None:

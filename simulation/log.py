@@ -10,7 +10,8 @@ themselves.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
@@ -53,11 +54,17 @@ VISITS: dict[str, pl.DataType | type[pl.DataType]] = {
 
 
 @dataclass(frozen=True)
-class _Step:
-    """What is kept of one step until its part is written."""
+class _Plain:
+    """What is kept of a step in which nobody did more than take, until its part is written.
 
-    visits: pl.DataFrame
-    lists: pl.DataFrame
+    Attributes:
+        step: of the loop; users: (n,); page: of their slates; taken: (n,) bits of slots.
+    """
+
+    step: int
+    users: NDArray[np.int32]
+    page: Page
+    taken: NDArray[np.uint64]
 
 
 class PartLog:
@@ -69,7 +76,8 @@ class PartLog:
 
     def __init__(self, kind: Literal["compact", "full"]) -> None:
         self.kind = kind
-        self._steps: list[_Step] = []
+        self._visits: list[pl.DataFrame | _Plain] = []
+        self._lists: list[pl.DataFrame] = []
 
     def add(self, step: int, shown: Shown, platform: Platform) -> None:
         """Note what a step showed and what people did.
@@ -83,18 +91,29 @@ class PartLog:
         if self.kind == "full":
             slates = Slates(shown.items, shown.scores, shown.propensities)
             lists = _lists(shown.users, slates, served.page.version, platform)
-            lists = lists.with_columns(step=pl.lit(step, pl.Int32))
-        else:
+            self._lists.append(lists.with_columns(step=pl.lit(step, pl.Int32)))
+        elif len(served.asked):
             version = np.full(len(served.asked), step, np.int32)
-            lists = _lists(served.asked, served.lists, version, platform)
-        self._steps.append(_Step(_visits(step, shown, served.page), lists))
+            self._lists.append(_lists(served.asked, served.lists, version, platform))
+        told, page = shown.feedback, served.page
+        more = (shown.from_friends, told.rejected, told.rating, told.dwell_seconds)
+        if all(one is None for one in more):
+            self._visits.append(_Plain(step, shown.users, page, mask(told.taken)))
+        else:
+            self._visits.append(_visits(step, shown, page))
 
     def frames(self) -> dict[str, pl.DataFrame]:
         """The tables of the part by the folder they belong to, in the order they must be written
         in; the log is empty afterwards."""
-        visits = pl.concat([one.visits for one in self._steps])
-        lists = pl.concat([one.lists for one in self._steps])
-        self._steps = []
+        parts: list[pl.DataFrame] = []
+        for plain, steps in groupby(self._visits, lambda one: isinstance(one, _Plain)):
+            if plain:
+                parts.append(_plain_visits([one for one in steps if isinstance(one, _Plain)]))
+            else:
+                parts += [one for one in steps if isinstance(one, pl.DataFrame)]
+        visits = pl.concat(parts)
+        lists = pl.concat(self._lists) if self._lists else pl.DataFrame(schema=LISTS)
+        self._visits, self._lists = [], []
         if self.kind == "compact":
             return {"lists": lists, "events": visits}
         inline = visits.with_columns(
@@ -148,6 +167,40 @@ def _visits(step: int, shown: Shown, page: Page) -> pl.DataFrame:
     )
 
 
+def _plain_visits(steps: list[_Plain]) -> pl.DataFrame:
+    """The rows of several steps at once: what a table costs is then paid once."""
+    n = sum(len(one.users) for one in steps)
+
+    def whole(name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(one.page, name) for one in steps])
+
+    slots, odd, found = whole("slots"), np.zeros(n, np.bool_), []
+    at = 0
+    for one in steps:
+        place = one.page.place
+        if place is not None:
+            rows = np.flatnonzero((place != np.arange(place.shape[1], dtype=np.uint8)).any(axis=1))
+            odd[at + rows] = True
+            found.append(place[rows])
+        at += len(one.users)
+    places = None
+    if odd.any():
+        some = _rows(np.concatenate(found), pl.UInt8, slots[odd])
+        nth = pl.Series(np.where(odd, odd.cumsum() - 1, -1), dtype=pl.Int64)
+        places = some.gather(nth.replace(-1, None))
+    step = np.repeat(np.array([one.step for one in steps], np.int32), [len(s.users) for s in steps])
+    told = {
+        "step": step,
+        "user": np.concatenate([one.users for one in steps]),
+        "list_version": whole("version"),
+        "offset": whole("offset"),
+        "slots": slots,
+        "taken": np.concatenate([one.taken for one in steps]),
+        "places": places,
+    }
+    return pl.DataFrame({name: told.get(name) for name in VISITS}, schema=VISITS)
+
+
 def _where(flags: NDArray[np.bool_], rows: pl.Series) -> pl.Series:
     return pl.select(pl.when(pl.Series(flags)).then(rows)).to_series()
 
@@ -163,6 +216,12 @@ def _lists(
     if lists.propensities is not None:
         with np.errstate(divide="ignore", invalid="ignore"):
             logs = np.log(lists.propensities.astype(np.float64)).astype(np.float32)
+    by: pl.Series | NDArray[np.str_]
+    if platform.arm.control is None and len(users):  # the same for everybody
+        name = str(platform.shown_by(users[:1])[0])
+        by = pl.repeat(name, len(users), dtype=pl.String, eager=True)
+    else:
+        by = platform.shown_by(users)
     return pl.DataFrame(
         {
             "user": users,
@@ -170,7 +229,7 @@ def _lists(
             "items": _rows(items, pl.Int32, length),
             "scores": _numbers(lists.scores, length),
             "log_propensities": _numbers(logs, length),
-            "shown_by": platform.shown_by(users),
+            "shown_by": by,
             "recommender_version": np.full(len(users), served.version) if learnt else None,
             "trained_until": np.full(len(users), served.trained_until) if learnt else None,
         },

@@ -211,3 +211,39 @@ def test_the_same_refreshes_give_frozen_and_target_the_same_slates_before_learni
     early = pl.col("step") < 7
     target, frozen = (run.events(a, 0).filter(early).collect() for a in ("ease", "ease-frozen"))
     assert target.equals(frozen)
+
+
+@pytest.mark.parametrize(
+    ("width", "slate"), [(20, 10), (10, 10), (7, 7), (70, 10), (90, 3), (30, 4)]
+)
+def test_the_compiled_pages_are_the_numpy_pages(width, slate, monkeypatch):
+    rng = np.random.default_rng(width)
+    pair = [Lists(0, 40, every=5, length=width, slate=slate) for _ in range(2)]
+    for step in range(60):
+        users = np.flatnonzero(rng.random(40) < 0.7).astype(np.int32)
+        items = np.argsort(rng.random((len(users), 200)), axis=1)[:, :width].astype(np.int32)
+        for row in np.flatnonzero(rng.random(len(users)) < 0.3):
+            items[row, rng.integers(0, width) :] = -1
+        scores = rng.random(items.shape).astype(np.float32)
+        taken = rng.random((len(users), slate)) < 0.2
+        found = []
+        for lists, worth in zip(pair, (0, 10**9), strict=True):
+            monkeypatch.setattr("loopaudit.simulation.lists._WORTH_COMPILING", worth)
+            asked = lists.wanting(users, step)
+            lists.put(users[asked], Slates(items[asked], scores[asked]), step)
+            slates, page = lists.serve(users)
+            match = np.zeros(taken.shape, np.float32)
+            real = taken & (slates.items >= 0)
+            lists.use_up(Shown(users, slates.items, None, None, match, Feedback(real)), page)
+            found.append((slates, page))
+        (a, page), (b, other) = found
+        assert a.items.tolist() == b.items.tolist()
+        assert np.array_equal(a.scores, b.scores, equal_nan=True)
+        assert page.slots.tolist() == other.slots.tolist()
+        assert page.offset.tolist() == other.offset.tolist()
+        assert (page.place is None) == (other.place is None)
+        if page.place is not None:
+            shown = np.arange(slate) < page.slots[:, None]
+            assert (page.place[shown] == other.place[shown]).all()
+        for name in ("offset", "used"):
+            assert (getattr(pair[0], name) == getattr(pair[1], name)).all()

@@ -1,0 +1,162 @@
+"""How large a world fits, and how time and memory grow with people and steps.
+
+Every size is lived in a process of its own, which reports its peak memory (everything: the
+interpreter, libraries, the recommender, the log's buffers). Lists of 20 are made anew every 10
+steps by an exact dot product; the compact event log goes to disk.
+
+    python benchmarks/size.py                  # a million people, 1,000 items, 20 steps, 3 GiB
+    python benchmarks/size.py --growth --page  # the table of docs/speed.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from page import write_section
+
+GIB = 2**30
+ROWS = [(10_000, 20), (30_000, 20), (100_000, 20), (300_000, 20), (1_000_000, 20)]
+STEPS = [(100_000, 10), (100_000, 20), (100_000, 40), (100_000, 80)]
+ITEMS = 1_000
+
+
+def live(users: int, items: int, steps: int) -> dict[str, float]:
+    """Live one world in this process and say what it took."""
+    from loop import world
+
+    from loopaudit.simulation.footprint import footprint
+    from loopaudit.simulation.log import PartLog
+    from loopaudit.simulation.runner import one_thread
+    from loopaudit.simulation.store import DiskStore
+
+    with one_thread(), TemporaryDirectory() as folder:
+        begin = time.process_time()
+        one = world(users, items, every=10)
+        made = time.process_time()
+        store, part, served = DiskStore(Path(folder)), PartLog("compact"), 0
+        for step in range(steps):
+            one.step()
+            assert one.shown is not None
+            served += len(one.shown.users)
+            part.add(step, one.shown, one.platform)
+            if (step + 1) % 10 == 0 or step + 1 == steps:
+                for kind, frame in part.frames().items():
+                    store.put_frame(f"{kind}/part-{step:05d}.parquet", frame)
+        done = time.process_time()
+        written = sum(p.stat().st_size for p in Path(folder).rglob("*.parquet"))
+    held = footprint(one)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts KiB
+    return {
+        "users": users,
+        "steps": steps,
+        "making_seconds": made - begin,
+        "living_seconds": done - made,
+        "rate": served / (done - made),
+        "peak_bytes": peak,
+        "log_bytes": written,
+        "state": held.state,
+        "lists": held.lists,
+        "history": held.history,
+    }
+
+
+def apart(users: int, items: int, steps: int) -> dict[str, float]:
+    """The same in a process of its own."""
+    asked = [sys.executable, __file__, "--child", str(users), str(items), str(steps)]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{users:,} people: exit {done.returncode}\n{done.stderr[-2000:]}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def power(x: list[float], y: list[float]) -> tuple[float, float]:
+    """Exponent b of y = a x^b by least squares of the logarithms, and R^2."""
+    u, v = np.log(x), np.log(y)
+    slope, intercept = np.polyfit(u, v, 1)
+    left = v - slope * u - intercept
+    return float(slope), float(1 - (left**2).sum() / ((v - v.mean()) ** 2).sum())
+
+
+def line(x: list[float], y: list[float]) -> tuple[float, float, float]:
+    """Slope and intercept of y = a + b x by least squares, and R^2."""
+    slope, intercept = np.polyfit(x, y, 1)
+    left = np.array(y) - slope * np.array(x) - intercept
+    whole = ((np.array(y) - np.mean(y)) ** 2).sum()
+    return float(slope), float(intercept), float(1 - (left**2).sum() / whole)
+
+
+HEAD = (
+    "| people | steps | making (CPU-s) | living (CPU-s) | user-steps per CPU-s | peak memory (MiB) "
+    "| log on disk (MiB) |\n|---:|---:|---:|---:|---:|---:|---:|"
+)
+
+
+def row(one: dict[str, float]) -> str:
+    """One row of the table."""
+    return (
+        f"| {one['users']:,} | {one['steps']} | {one['making_seconds']:.1f} | "
+        f"{one['living_seconds']:.2f} | {one['rate']:,.0f} | {one['peak_bytes'] / 2**20:,.0f} | "
+        f"{one['log_bytes'] / 2**20:,.1f} |"
+    )
+
+
+def growth() -> str:
+    """Lives every size and fits how time and memory grow."""
+    print(HEAD, flush=True)
+    found = {}
+    for users, steps in dict.fromkeys([*ROWS, *STEPS]):
+        found[users, steps] = apart(users, ITEMS, steps)
+        print(row(found[users, steps]), flush=True)
+    told = []
+    for what, sizes, of in (("people", ROWS, "users"), ("steps", STEPS, "steps")):
+        some = [found[size] for size in sizes]
+        x = [one[of] for one in some]
+        exponent, fit = power(x, [one["living_seconds"] for one in some])
+        told.append(f"CPU time grows with {what} to the power {exponent:.2f} (R² {fit:.4f}).")
+        slope, base, fit = line(x, [one["peak_bytes"] for one in some])
+        told.append(
+            f"Peak memory is {base / 2**20:,.0f} MiB and {slope:,.0f} bytes for each of the {what} "
+            f"(a straight line, R² {fit:.4f})."
+        )
+    return "\n".join([HEAD, *map(row, found.values())]) + "\n\n" + "\n".join(f"- {t}" for t in told)
+
+
+def main() -> int:
+    """Live a large world, or all sizes of the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--users", type=int, default=1_000_000)
+    parser.add_argument("--items", type=int, default=ITEMS)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--gib", type=float, default=3.0, help="peak memory allowed")
+    parser.add_argument("--growth", action="store_true")
+    parser.add_argument("--page", action="store_true", help="write docs/speed.md")
+    parser.add_argument("--child", nargs=3, type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        print(json.dumps(live(*options.child)))
+        return 0
+    if options.growth:
+        text = growth()
+        print(text[text.index("\n\n") :])
+        if options.page:
+            write_section("Growth", text)
+        return 0
+    one = apart(options.users, options.items, options.steps)
+    print(HEAD, row(one), sep="\n")
+    share = one["peak_bytes"] / GIB
+    word = "PASS" if share <= options.gib else "FAIL"
+    print(f"{word}  peak {share:.2f} GiB (at most {options.gib:g})")
+    return 0 if word == "PASS" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
