@@ -212,8 +212,8 @@ class Lists:
             from .kernel import use_up
 
             users = shown.users - self.first
-            place = np.empty((len(users), 0), np.uint8) if page.place is None else page.place
-            use_up(users, self.length, self.used, page.offset, place, shown.feedback.taken)
+            where = np.empty((len(users), 0), np.uint8) if page.place is None else page.place
+            use_up(users, self.length, self.used, page.offset, where, shown.feedback.taken)
             return
         gone = shown.feedback.taken & (not self.repeat)
         if shown.feedback.rejected is not None:
