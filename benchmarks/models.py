@@ -138,11 +138,20 @@ _DIFFREC_PAPER = "DiffRec paper, table 2"
 ANCHORS = (
     Anchor("C", "multvae", (), 1, _C_VAE, _DIFFREC_PAPER, (("ndcg@10", 0.080),)),
     Anchor("C", "diffrec", (), 1, _C, _DIFFREC_PAPER, (("ndcg@10", 0.087),)),
-    Anchor("D", "cfgan", (), 3, _D_GAN, _CFGAN_PAPER, (("precision@5", 0.42),), "noise"),
     Anchor(
         "D",
         "cfgan",
-        ("cfgan.noise_size=0",),
+        ("cfgan.epochs=25",),
+        3,
+        _D_GAN,
+        _CFGAN_PAPER,
+        (("precision@5", 0.42),),
+        "noise",
+    ),
+    Anchor(
+        "D",
+        "cfgan",
+        ("cfgan.noise_size=0", "cfgan.epochs=25"),
         3,
         _D_GAN,
         _CFGAN_PAPER,
@@ -152,6 +161,7 @@ ANCHORS = (
     Anchor("E", "multvae", (), 3, _E_VAE, "RecBole 1.2.1", (("ndcg@10", 0.314),)),
     Anchor("E", "multdae"),
     Anchor("E", "recvae", _E_RECVAE),
+    Anchor("E", "ldiffrec", (), 1),
     Anchor("E", "diffrec", _E_SETTINGS, 3, _E_DIFFUSION, "RecBole 1.2.1", (("ndcg@10", 0.316),)),
 )
 

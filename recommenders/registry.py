@@ -46,6 +46,7 @@ RECOMMENDERS: BuiltIn = {
     "recvae": (f"{_HERE}.generative.recvae:RecVAE", "Mult-VAE with a composite prior"),
     "cfgan": (f"{_HERE}.generative.cfgan:CFGAN", "an adversarial generator of purchases"),
     "diffrec": (f"{_HERE}.generative.diffrec:DiffRec", "a diffusion model of histories"),
+    "ldiffrec": (f"{_HERE}.generative.ldiffrec:LDiffRec", "a diffusion model of histories' codes"),
     "sasrec": (f"{_HERE}.generative.sasrec:SASRec", "a causal transformer over item sequences"),
 }
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")

@@ -98,7 +98,7 @@ class CFGAN:
         generator_steps: int = 2,
         discriminator_steps: int = 1,
         batch_size: int = 64,
-        epochs: int = 40,
+        epochs: int = 25,
         seed: int = 0,
     ) -> None:
         if based not in ("item", "user"):

@@ -63,24 +63,24 @@ class Schedule:
         return float(clean), float(noisy)
 
 
-class _Denoiser(nn.Module):
-    """(noisy history, step) to the clean history: one hidden layer."""
+class Denoiser(nn.Module):
+    """(noisy vector, step) to the clean vector, a history or a code: one hidden layer."""
 
-    def __init__(self, n_items: int, hidden: int, time: int, luck: torch.Generator) -> None:
+    def __init__(self, width: int, hidden: int, time: int, luck: torch.Generator) -> None:
         super().__init__()
         self.time_size = time
         self.time = linear(time, time, luck)
-        self.into = linear(n_items + time, hidden, luck)
-        self.outof = linear(hidden, n_items, luck)
+        self.into = linear(width + time, hidden, luck)
+        self.outof = linear(hidden, width, luck)
 
     def forward(self, x: Tensor, t: Tensor, share: float, luck: torch.Generator | None) -> Tensor:
         half = self.time_size // 2
         rate = torch.exp(-np.log(10_000.0) * torch.arange(half) / half)  # (half,)
         angle = t[:, None] * rate  # (batch, half)
         waves = torch.cat([angle.cos(), angle.sin()], dim=1)  # (batch, time)
-        x = dropout(x, share, luck)  # (batch, items)
+        x = dropout(x, share, luck)  # (batch, width)
         hidden = torch.tanh(self.into(torch.cat([x, self.time(waves)], dim=1)))  # (batch, hidden)
-        return self.outof(hidden)  # type: ignore[no-any-return]  # (batch, items)
+        return self.outof(hidden)  # type: ignore[no-any-return]  # (batch, width)
 
 
 class DiffRec(Autoencoder):
@@ -105,7 +105,7 @@ class DiffRec(Autoencoder):
 
     name = "diffrec"
     capabilities = Capabilities(history="any", scores="ordinal", update="incremental")
-    network: _Denoiser
+    network: Denoiser
 
     def __init__(
         self,
@@ -164,20 +164,27 @@ class DiffRec(Autoencoder):
         self.n_met = np.zeros(self.schedule.steps, dtype=np.int64)
 
     def _network(self, n_items: int, luck: torch.Generator) -> nn.Module:
-        return _Denoiser(n_items, self.hidden_size, self.time_size, luck)
+        return Denoiser(n_items, self.hidden_size, self.time_size, luck)
 
     def _loss(self, x: Tensor, done: float, luck: torch.Generator) -> Tensor:
         t, times = self._draw_steps(len(x), luck)  # (batch,) each
+        clean = self.network(self._noised(x, t, luck), t, self.dropout, luck)  # (batch, items)
+        error = self._weighted(((clean - x) ** 2).mean(dim=1), t)  # (batch,)
+        loss: Tensor = (error / times).mean()
+        return loss
+
+    def _noised(self, x: Tensor, t: Tensor, luck: torch.Generator) -> Tensor:
+        """(batch, width) draws of q(x_t | x_0)."""
         signal = torch.from_numpy(self.schedule.signal).float()[t, None]  # (batch, 1)
-        noise = torch.randn(x.shape, generator=luck)  # (batch, items)
-        noisy = signal.sqrt() * x + (1.0 - signal).sqrt() * noise  # (batch, items)
-        clean = self.network(noisy, t, self.dropout, luck)  # (batch, items)
-        error = ((clean - x) ** 2).mean(dim=1)  # (batch,)
+        noise = torch.randn(x.shape, generator=luck)  # (batch, width)
+        return signal.sqrt() * x + (1.0 - signal).sqrt() * noise
+
+    def _weighted(self, error: Tensor, t: Tensor) -> Tensor:
+        """(batch,) losses from squared errors at steps t, remembered for importance sampling."""
         if self.reweight:
             error = error * torch.from_numpy(self.schedule.weight).float()[t]
         self._remember(t.numpy() - 1, error.detach().double().numpy())
-        loss: Tensor = (error / times).mean()
-        return loss
+        return error
 
     def _draw_steps(self, n: int, luck: torch.Generator) -> tuple[Tensor, Tensor]:
         """n steps from 1 to T, and how many times likelier than by uniform luck each was.
@@ -203,12 +210,16 @@ class DiffRec(Autoencoder):
         self.met[step, (self.n_met[step] + nth) % _REMEMBERED] = loss
         self.n_met += count
 
+    def _step_back(self, x: Tensor, t: Tensor) -> Tensor:
+        """(batch, width) predicted without noise."""
+        return self.network(x, t, 0.0, None)  # type: ignore[no-any-return]
+
     def _denoised(self, x: Tensor) -> Tensor:
-        """(batch, items) after all jumps back."""
+        """(batch, width) after all jumps back."""
         for t, s in self.schedule.backwards(self.sampling_steps):
-            clean = self.network(x, torch.full((len(x),), t), 0.0, None)  # (batch, items)
+            clean = self._step_back(x, torch.full((len(x),), t))  # (batch, width)
             of_clean, of_noisy = self.schedule.towards(t, s)
-            x = of_clean * clean + of_noisy * x  # (batch, items)
+            x = of_clean * clean + of_noisy * x  # (batch, width)
         return x
 
     def _rebuild(self, x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from loopaudit.recommenders.classic.popularity import Popularity
 from loopaudit.recommenders.classic.random import Random
 from loopaudit.recommenders.generative.cfgan import CFGAN
 from loopaudit.recommenders.generative.diffrec import DiffRec
+from loopaudit.recommenders.generative.ldiffrec import LDiffRec
 from loopaudit.recommenders.generative.multdae import MultDAE
 from loopaudit.recommenders.generative.multvae import MultVAE
 from loopaudit.recommenders.generative.recvae import RecVAE
@@ -92,6 +93,11 @@ class TestDiffRec(Exact):
 class TestDiffRecThatCorrupts(Exact):
     def make(self):
         return DiffRec(hidden_size=32, epochs=3, noise_max=0.5, noise_scale=1.0, corrupt_steps=5)
+
+
+class TestLDiffRec(Exact):
+    def make(self):
+        return LDiffRec(hidden_size=16, latent_size=8, epochs=3)
 
 
 class TestSASRec(Exact):

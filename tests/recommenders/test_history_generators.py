@@ -11,6 +11,7 @@ from loopaudit.recommenders.catalog import Catalog
 from loopaudit.recommenders.errors import UserError
 from loopaudit.recommenders.generative.cfgan import CFGAN
 from loopaudit.recommenders.generative.diffrec import DiffRec, Schedule
+from loopaudit.recommenders.generative.ldiffrec import LDiffRec
 from loopaudit.recommenders.generative.multdae import MultDAE
 from loopaudit.recommenders.generative.multvae import MultVAE
 from loopaudit.recommenders.generative.recvae import RecVAE
@@ -45,6 +46,7 @@ def small():
         MultDAE(latent_size=16, epochs=30, batch_size=16),
         RecVAE(hidden_size=32, latent_size=8, layers=2, epochs=60, batch_size=16),
         DiffRec(hidden_size=32, epochs=40, batch_size=16, learning_rate=5e-3),
+        LDiffRec(hidden_size=16, latent_size=8, epochs=40, batch_size=16),
     ]
 
 
@@ -78,7 +80,7 @@ def test_an_empty_log_can_be_fitted_and_learned_from_later(model):
     assert np.isfinite(model.score(ask([[], [3]]))).all()
 
 
-@pytest.mark.parametrize("make", [MultVAE, MultDAE, RecVAE, DiffRec])
+@pytest.mark.parametrize("make", [MultVAE, MultDAE, RecVAE, DiffRec, LDiffRec])
 def test_updates_go_on_from_a_saved_state_as_if_never_interrupted(make):
     log = two_tastes()
     model, other = make(epochs=2), make(epochs=2)
