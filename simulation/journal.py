@@ -84,7 +84,8 @@ def replay(root: Path, files: Files, *, session: int) -> Files:
     Raises:
         UserError: a journal is damaged.
     """
-    held = dict(files)
+    said: dict[str, set[str | None]] = {}
+    going: set[str] = set()  # removals that may not have been done
     for path in sorted(p for p in (root / FOLDER).glob("*") if p.name[0] != "."):
         known = _NAME.fullmatch(path.name)
         if known is None or not path.is_file():
@@ -94,14 +95,28 @@ def replay(root: Path, files: Files, *, session: int) -> Files:
         if int(known[1]) < session:
             continue
         lines, _ = _lines(path)
-        for line in lines[:-1]:
-            _apply(held, line)
+        own = {line.name: line.sha256 for line in lines[:-1]}
         for line in lines[-1:]:
-            if line.sha256 is None:  # finish what was begun
-                (root / line.name).unlink(missing_ok=True)
-            elif file_sha256(root / line.name) == held.get(line.name):
+            before = own.get(line.name, files.get(line.name))
+            if line.sha256 is None:
+                going.add(line.name)
+            elif file_sha256(root / line.name) == before:
                 continue  # noted, but not done
-            _apply(held, line)
+            own[line.name] = line.sha256
+        for name, sha256 in own.items():
+            said.setdefault(name, set()).add(sha256)
+    held = dict(files)
+    for name, several in said.items():
+        sha256 = next(iter(several))
+        if len(several) > 1:  # one writer's file was removed by another: whoever came last
+            found = file_sha256(root / name)
+            sha256 = found if found in several else next(s for s in several if s is not None)
+        if sha256 is not None:
+            held[name] = sha256
+        else:
+            held.pop(name, None)
+            if name in going:
+                (root / name).unlink(missing_ok=True)
     return held
 
 
@@ -113,13 +128,6 @@ def forget(root: Path, *, before: int | None = None) -> None:
     if before is None:
         with suppress(OSError):  # somebody keeps hidden files in it
             (root / FOLDER).rmdir()
-
-
-def _apply(held: Files, line: _Line) -> None:
-    if line.sha256 is None:
-        held.pop(line.name, None)
-    else:
-        held[line.name] = line.sha256
 
 
 def _check(before: str, line: _Line) -> str:

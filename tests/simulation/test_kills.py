@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from loopaudit.recommenders.errors import UserError
+from loopaudit.simulation.journal import file_sha256, replay
 from loopaudit.simulation.runner import simulate
-from loopaudit.simulation.store import Lock, being_written, working_for
+from loopaudit.simulation.store import DiskStore, Lock, being_written, working_for
 
 
 def test_a_tiny_run_is_killed_at_every_kind_of_moment(lasting: int) -> None:
@@ -89,11 +90,13 @@ def test_sigkill_while_a_checkpoint_or_the_manifest_is_written(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("shards", [1, 2])
 def test_workers_end_with_a_killed_parent_and_the_run_goes_on_at_once(
-    faults: Any, tmp_path: Path
+    faults: Any, tmp_path: Path, shards: int
 ) -> None:
     """Nobody writes behind the back of the process that goes on."""
-    study = faults.tiny(study={**faults.study, "steps": 60, "worlds": 2})
+    sizes = {"steps": 60, "worlds": 2, "block": 16, "shards": shards}
+    study = faults.tiny(study={**faults.study, **sizes}, world={"users": 40, "items": 50})
     out = tmp_path / "run"
     code = (
         "import sys; from pathlib import Path; from loopaudit.simulation.study import Study;"
@@ -194,3 +197,20 @@ def test_whatever_is_in_a_study_goes_on_to_the_same_bytes(
         simulate(study, out=out, workers=1)
         assert faults.content(out) == expected
     assert stopped_with_a_checkpoint
+
+
+@pytest.mark.parametrize("names", ["ab", "ba"])
+def test_what_one_writer_put_and_another_removed_is_known_in_any_order(
+    tmp_path: Path, names: str
+) -> None:
+    """As shards put checkpoints that their driver removes, or begin again what it had removed."""
+    shard, driver = (DiskStore(tmp_path, writer=name) for name in names)
+    shard.put_json("state/kept.json", 1)
+    driver.remove("state/kept.json")
+    shard.put_json("state/other.json", 2)
+    assert set(replay(tmp_path, {}, session=0)) == {"state/other.json"}
+    driver.remove("state/other.json")
+    shard.put_json("state/other.json", 3)  # the removal is still the other's last word
+    found = replay(tmp_path, {}, session=0)
+    assert found == {"state/other.json": file_sha256(tmp_path / "state/other.json")}
+    assert (tmp_path / "state/other.json").read_text() == "3\n"
