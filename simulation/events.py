@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 from ..recommenders.catalog import Catalog
@@ -195,7 +196,8 @@ def lazy_events(store: Store, places: Sequence[Parts], catalog: Catalog) -> pl.L
         tested = [] if predicate is None else predicate.meta.root_names()
         needed = [name for name in schema if name in {*asked, *tested}]
         left = n_rows
-        pieces = (_pieces(store, parts, needed, catalog) for parts in places)
+        by_step = predicate if set(tested) == {"step"} else None
+        pieces = (_pieces(store, parts, needed, catalog, by_step) for parts in places)
         for query in chain.from_iterable(pieces):
             kept = query if predicate is None else query.filter(predicate)
             frame = kept.select(asked).collect()
@@ -210,14 +212,22 @@ def lazy_events(store: Store, places: Sequence[Parts], catalog: Catalog) -> pl.L
 
 
 def _pieces(
-    store: Store, parts: Parts, needed: list[str], catalog: Catalog
+    store: Store,
+    parts: Parts,
+    needed: list[str],
+    catalog: Catalog,
+    by_step: pl.Expr | None,
 ) -> Iterator[pl.LazyFrame]:
-    """The log in pieces of bounded size."""
+    """The log in pieces of bounded size; parts without a step that passes the test are skipped."""
     columns = [name for name in needed if name != "origin"]
     if "origin" in needed and "item" not in columns:
         columns.append("item")
     held = sorted({_OF_LISTS[n] for n in _inner(columns) if n in _OF_LISTS} | {"items"})
     for number, name in enumerate(parts.events):
+        if by_step is not None:
+            steps = np.arange(number * PART_STEPS, (number + 1) * PART_STEPS, dtype=np.int32)
+            if not pl.DataFrame({"step": steps}).select(by_step.any()).item():
+                continue
         visits, lists = store.scan([name]), store.scan(parts.lists_of(number))
         n = int(visits.select(pl.len()).collect().item())
         if n > AT_ONCE:  # a part of a large world: read once, expanded in slices

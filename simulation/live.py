@@ -15,6 +15,7 @@ from ..recommenders.datasets.synthetic import Market
 from ..recommenders.guard import Faults
 from ..recommenders.randomness import child_seed
 from .arms import Arm, arms_of
+from .checkpoints import CheckpointClock
 from .columns import Columns
 from .events import PART_STEPS
 from .experiment import Served, Split, treated
@@ -182,6 +183,7 @@ class ArmRun:
         self.prefix, self.factories, self.fits, self.tick = prefix, factories, fits, tick
         self.settle_in(f"{arm.name}/{world_name(index)}")
         self.log = PartLog(study.study.log)
+        self.clock = CheckpointClock(study.study.checkpoint_every)
         self.series: dict[str, list[float]] = {}
         self.saveable = True
 
@@ -202,8 +204,9 @@ class ArmRun:
             self.tick(1, self.arm.name)
             if world.columns.t % PART_STEPS == 0 or world.columns.t == steps:
                 self.write_part(world)
-                if world.columns.t < steps:
-                    self.save(world)
+                if world.columns.t < steps and self.clock.due(world.columns.t):
+                    with self.clock.saving(world.columns.t):
+                        self.save(world)
         series = pl.DataFrame(self.series).with_columns(pl.col("step").cast(pl.Int32))
         self.store.put_frame(f"{self.prefix}series/{self.place}.parquet", series)
         self.write_end(world)
@@ -260,6 +263,7 @@ class ArmRun:
                 self._fit(world, guard)
             return world
         self.restore(world, held)
+        self.clock.last = world.columns.t
         return world
 
     def world_with(self, guard: Served | None) -> World:

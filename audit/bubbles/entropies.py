@@ -102,23 +102,47 @@ def consumption_entropy(
     return np.where(n > 0, corrected, np.nan)
 
 
+_PEOPLE_STEPS = 200_000
+"""People times steps looked at together: some 2 million slots, however long the log."""
+
+
 def slate_entropy(
     run: Run, arm: str, world: int, topics: NDArray[np.float32], windows: Windows
 ) -> NDArray[np.float64]:
     """(2,) topic entropy of the slates in the early and late window: mean over people of their
     own mean over slates, people with slates in both windows only."""
-    frame = run.events(arm, world).filter(windows.rows).select("step", "user", "item").collect()
-    items = frame["item"].to_numpy()
+    n_users = len(run.users(world))
+    sums, counts = np.zeros((2, n_users)), np.zeros((2, n_users), np.int64)
+    at_once = max(1, min(10, _PEOPLE_STEPS // max(n_users, 1)))
+    for late, start in enumerate((0, windows.late_from)):
+        for first in range(start, start + windows.length, at_once):
+            end = min(first + at_once, start + windows.length)
+            some = (pl.col("step") >= first) & (pl.col("step") < end)
+            rows = run.events(arm, world).filter(some).select("step", "user", "item").collect()
+            user, entropy = _entropy_of_slates(rows, topics)
+            np.add.at(sums[late], user, entropy)
+            np.add.at(counts[late], user, 1)
+    both = (counts > 0).all(axis=0)
+    if not both.any():
+        return np.full(2, np.nan)
+    means: NDArray[np.float64] = (sums[:, both] / counts[:, both]).mean(axis=1)
+    return means
+
+
+def _entropy_of_slates(
+    rows: pl.DataFrame, topics: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """(slates,) whose each slate is, and its entropy in bits; slates without a topic left out."""
+    items = rows["item"].to_numpy()
     shown = items >= 0
-    step = frame["step"].to_numpy()[shown].astype(np.int64)
-    user = frame["user"].to_numpy()[shown].astype(np.int64)
+    step = rows["step"].to_numpy()[shown].astype(np.int64)
+    user = rows["user"].to_numpy()[shown].astype(np.int64)
     items = items[shown]
     if len(items) == 0:
-        return np.full(2, np.nan)
-    n_users = int(user.max()) + 1
+        return user, np.empty(0)
     # one row per slate; the log is sorted by step and user, so a slate's rows lie together
-    key = step * n_users + user
-    starts = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
+    new = (step[1:] != step[:-1]) | (user[1:] != user[:-1])
+    starts = np.flatnonzero(np.concatenate([[True], new]))
     mass = np.stack(
         [
             np.add.reduceat(topics[items, t].astype(np.float64), starts)
@@ -128,14 +152,7 @@ def slate_entropy(
     )
     entropy = entropy_bits(mass)
     valid = np.isfinite(entropy)
-    cell = (step[starts] >= windows.late_from) * n_users + user[starts]
-    sums = np.bincount(cell[valid], entropy[valid], 2 * n_users).reshape(2, n_users)
-    counts = np.bincount(cell[valid], minlength=2 * n_users).reshape(2, n_users)
-    both = (counts > 0).all(axis=0)
-    if not both.any():
-        return np.full(2, np.nan)
-    means: NDArray[np.float64] = (sums[:, both] / counts[:, both]).mean(axis=1)
-    return means
+    return user[starts][valid], entropy[valid]
 
 
 def click_entropy(

@@ -1,6 +1,10 @@
 """The event log: compact or full, the same rows; lazy; read without being put together first."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -16,6 +20,7 @@ from loopaudit.simulation.log import LISTS, VISITS, mask
 from loopaudit.simulation.runner import simulate
 from loopaudit.simulation.study_file import study_from
 
+ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("compact", "full")
 
 
@@ -213,3 +218,35 @@ def test_a_full_log_has_no_lists_and_says_so():
     run = simulate(study({"name": "ease"}, study={"worlds": 1, "log": "full"}))
     with pytest.raises(UserError, match=r"kept slates and no lists"):
         run.lists("ease", 0)
+
+
+@pytest.mark.slow
+def test_ten_million_rows_are_written_and_audited_in_bounded_memory():
+    """In a process of its own, since a process's peak never falls."""
+    said = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "log.py"), "--rows", "10000000", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "POLARS_MAX_THREADS": "2"},
+    )
+    found = json.loads(said.stdout)
+    assert found["rows"] == 10_000_000
+    assert found["bytes_per_row"] < 4  # 3.8 in docs/log.md
+    peaks = {name: value for name, value in found.items() if name.startswith("peak_mb")}
+    assert len(peaks) == 4
+    assert max(peaks.values()) < 800, peaks  # about 600 for a log ten times as long, too
+
+
+def test_the_page_about_run_directories_reads_a_run_with_polars_alone(tmp_path):
+    asked = {"name": "ease", "retrain_every": 7, "refresh_every": 6, "list_length": 25}
+    run = simulate(study(asked, study={"worlds": 1}), out=tmp_path / "RUN", workers=1)
+    page = (ROOT / "docs" / "run-directory.md").read_text(encoding="utf-8")
+    code = page.split("```python\n")[1].split("```")[0]
+    space: dict[str, pl.LazyFrame] = {}
+    exec(code.replace("RUN/", f"{tmp_path}/RUN/"), space)
+    order = ["step", "user", "position"]
+    ours = run.events("ease", 0).select(*order, "item", "clicked").collect()
+    theirs = space["slots"].collect().sort(order)
+    assert run._store.scan([run._log("ease", 0)[0].events[1]]).collect()["places"].count() > 0
+    assert theirs.select(ours.columns).cast(ours.schema).equals(ours)
