@@ -275,7 +275,7 @@ redistributed.
 
 Full ranking, one implementation of every metric; precision@k divides by k, recall@k by what there
 was to find, NDCG is binary with the ideal cut at k. Figures of DiffRec's and CFGAN's papers are
-quoted as given by secondary notes and were not read off the papers again.
+quoted from memory and were not read off the papers again: take them as an order of size.
 """
 
 
