@@ -10,13 +10,13 @@ demo: $(VENV)/ready            ## simulate three recommenders, audit them, write
 	$(BIN)/loopaudit demo || [ $$? = 1 ] || [ $$? = 4 ]  # a finding is no failure of the demo
 
 test: $(VENV)/ready            ## the quick tests
-	$(BIN)/pytest -q -m "not slow"
+	$(BIN)/pytest -q -n auto -m "not slow"
 
 test-slow: $(VENV)/ready       ## the tests over five seconds
-	$(BIN)/pytest -q -m slow
+	$(BIN)/pytest -q -n auto -m slow
 
 test-all: $(VENV)/ready        ## every test
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n auto
 
 check: $(VENV)/ready .links    ## lint, format, types
 	$(PIP) -e ".[dev]"
