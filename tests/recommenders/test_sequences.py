@@ -53,7 +53,11 @@ def test_a_sequence_keeps_its_order_and_says_that_it_knows_no_times(small: Path)
         ("sequential_data.txt", "1 2 0\n", "not the original"),
         ("sequential_data.txt", None, "sequential_data.txt is missing"),
         ("amazon_toys_items.tsv.gz", b"not packed", "cannot be read"),
-        ("amazon_toys_items.tsv.gz", gzip.compress(ITEMS[:70].encode(), mtime=0), "no row for item 2"),
+        (
+            "amazon_toys_items.tsv.gz",
+            gzip.compress(ITEMS[:70].encode(), mtime=0),
+            "no row for item 2",
+        ),
         ("amazon_toys_items.tsv.gz", gzip.compress(b"head\n0\tx\n", mtime=0), "line 2"),
     ],
 )
