@@ -226,6 +226,8 @@ class World(mesa.Model):
 
 
 def _reported(world: World, name: str) -> float:
+    """A model reporter. It reads what the engine summed while it passed over everybody's columns:
+    a reporter that computed a measure of the population anew would cost a pass each."""
     return world.measures.current[name]
 
 

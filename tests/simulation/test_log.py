@@ -235,7 +235,7 @@ def test_ten_million_rows_are_written_and_audited_in_bounded_memory():
     assert found["bytes_per_row"] < 4  # 3.8 in docs/log.md
     peaks = {name: value for name, value in found.items() if name.startswith("peak_mb")}
     assert len(peaks) == 4
-    assert max(peaks.values()) < 800, peaks  # about 600 for a log ten times as long, too
+    assert max(peaks.values()) < 900, peaks  # 715 for a log ten times as long
 
 
 def test_the_page_about_run_directories_reads_a_run_with_polars_alone(tmp_path):
