@@ -2,7 +2,8 @@
 
 Every size is lived in a process of its own, which reports its peak memory (everything: the
 interpreter, libraries, the recommender, the log's buffers). Lists of 20 are made anew every 10
-steps by an exact dot product; the compact event log goes to disk.
+steps by an exact dot product; the compact event log goes to disk, in parts of at most ten steps
+or two million visits (a run writes parts of ten steps, and needs their memory).
 
     python benchmarks/size.py                  # a million people, 1,000 items, 20 steps, 3 GiB
     python benchmarks/size.py --growth --page  # the table of docs/speed.md
@@ -24,8 +25,10 @@ from page import write_section
 
 GIB = 2**30
 ROWS = [(10_000, 20), (30_000, 20), (100_000, 20), (300_000, 20), (1_000_000, 20)]
-STEPS = [(100_000, 10), (100_000, 20), (100_000, 40), (100_000, 80)]
+STEPS = [(100_000, 10), (100_000, 20), (100_000, 40)]
 ITEMS = 1_000
+VISITS_A_PART = 2_000_000
+"""Visits from which on a part of the log is written before its ten steps are over."""
 
 
 def live(users: int, items: int, steps: int) -> dict[str, float]:
@@ -41,13 +44,15 @@ def live(users: int, items: int, steps: int) -> dict[str, float]:
         begin = time.process_time()
         one = world(users, items, every=10)
         made = time.process_time()
-        store, part, served = DiskStore(Path(folder)), PartLog("compact"), 0
+        store, part, served, pending = DiskStore(Path(folder)), PartLog("compact"), 0, 0
         for step in range(steps):
             one.step()
             assert one.shown is not None
             served += len(one.shown.users)
             part.add(step, one.shown, one.platform)
-            if (step + 1) % 10 == 0 or step + 1 == steps:
+            pending += len(one.shown.users)
+            if (step + 1) % 10 == 0 or step + 1 == steps or pending >= VISITS_A_PART:
+                pending = 0
                 for kind, frame in part.frames().items():
                     store.put_frame(f"{kind}/part-{step:05d}.parquet", frame)
         done = time.process_time()
