@@ -65,13 +65,21 @@ def live_world(
         for arm in arms_of(part):
             if group not in (None, group_of(arm)):
                 continue
-            state = f"{prefix}state/{arm.name}/{world_name(index)}"
-            if store.exists(f"{state}/done.json"):
-                store.remove(f"{state}/checkpoint.npz")  # a kill may have come before
+            states = f"{prefix}state/{arm.name}/"
+            if store.exists(f"{states}{world_name(index)}/done.json"):
                 tick(part.study.steps, arm.name)
-                continue
-            live = lived_by or ArmRun
-            live(part, index, arm, store, prefix, factories, fits, tick).run()
+            else:
+                live = lived_by or ArmRun
+                live(part, index, arm, store, prefix, factories, fits, tick).run()
+            _forget_checkpoints(store, states, index)  # a kill may have come before
+
+
+def _forget_checkpoints(store: Store, states: str, index: int) -> None:
+    """Remove what is left of the checkpoints of a complete arm, its shards' included."""
+    for name in store.listing(states):
+        *_, place, file = name.split("/")
+        if file.startswith("checkpoint") and place.partition("-")[0] == world_name(index):
+            store.remove(name)
 
 
 def begin(study: Study, index: int, arm: Arm, *, factories: Factories | None = None) -> World:

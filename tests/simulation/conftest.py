@@ -90,12 +90,22 @@ class Faults:
         return False
 
     @staticmethod
-    def begun(out: Path, *, study: Study | None = None, then: int = 60) -> None:
-        """An unfinished run that was killed, went on, and was killed again."""
+    def begun(out: Path, *, study: Study | None = None, saved: bool = True) -> None:
+        """An unfinished run, killed repeatedly: an arm is complete, another has a checkpoint."""
         assert Faults.run_until(out, 30, study=study)
-        assert Faults.run_until(out, then, study=study)
+        for more in range(20):
+            complete = Faults.checkpoints(out) and list(out.rglob("done.json"))
+            if list(out.glob("events/*/*/*.parquet")) and (complete or not saved):
+                break
+            assert Faults.run_until(out, 25 + 5 * more, study=study)  # less would get nowhere
         assert not read_manifest(out)["finished"]
         assert list(out.glob("events/*/*/*.parquet"))
+        assert read_manifest(out)["session"] >= 1 or Faults.run_until(out, 5, study=study)
+
+    @staticmethod
+    def checkpoints(out: Path) -> list[Path]:
+        """The checkpoints in a run directory."""
+        return sorted(out.rglob("checkpoint*.npz"))
 
     @staticmethod
     def refused(said: str, call: Callable[[], object]) -> str:
@@ -113,11 +123,11 @@ class Faults:
         path.write_bytes(bytes(data))
 
     @staticmethod
-    def lasting(out: Path) -> int:
-        """How often the tiny study makes something last: the moments at which it can be killed."""
+    def lasting(out: Path, *, study: Study | None = None) -> int:
+        """How often a study makes something last: the moments at which it can be killed."""
         with pytest.MonkeyPatch.context() as patch:
             power = Power(patch, off_at=1_000_000)
-            simulate(Faults.tiny(), out=out, workers=1)
+            simulate(study or Faults.tiny(), out=out, workers=1)
         return 1_000_000 - power.left
 
 

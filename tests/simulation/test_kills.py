@@ -187,13 +187,13 @@ def test_whatever_is_in_a_study_goes_on_to_the_same_bytes(
     for name, table in STUDIES[what].items():
         tables[name] = {**tables.get(name, {}), **table} if isinstance(table, dict) else table
     study = faults.tiny(**tables)
-    simulate(study, out=tmp_path / "whole", workers=1)
+    moments = faults.lasting(tmp_path / "whole", study=study)
     expected = faults.content(tmp_path / "whole")
     stopped_with_a_checkpoint = 0
-    for moment in (27, 40):
+    for moment in (moments // 3, 3 * moments // 5):
         out = tmp_path / str(moment)
         assert faults.run_until(out, moment, study=study)
-        stopped_with_a_checkpoint += len(list(out.rglob("checkpoint.npz")))
+        stopped_with_a_checkpoint += len(faults.checkpoints(out))
         simulate(study, out=out, workers=1)
         assert faults.content(out) == expected
     assert stopped_with_a_checkpoint

@@ -148,7 +148,7 @@ def test_a_program_that_a_command_names_counts_as_its_source(faults: Any, tmp_pa
         study={**faults.study, "steps": 12, "arms": ["random"]},
         recommenders=[{"name": f"cmd:python {script}"}],
     )
-    faults.begun(tmp_path / "run", study=study, then=22)
+    faults.begun(tmp_path / "run", study=study, saved=False)
     faults.flip(script)
     faults.refused(
         r"the source of 'cmd:python", lambda: simulate(study, out=tmp_path / "run", workers=1)
