@@ -71,15 +71,19 @@ def simulate(
             return Run.open(out)
         if study.asks and study.chat.mode != "replay":
             executor = "serial"  # one process keeps the endpoint's limits, asks everything once
-        execute(
-            study,
-            out,
-            executor=executor,
-            workers=workers,
-            factories=factories or {},
-            done=counter.add,
-            lived_by=lived_by,
-        )
+        try:
+            execute(
+                study,
+                out,
+                executor=executor,
+                workers=workers,
+                factories=factories or {},
+                done=counter.add,
+                lived_by=lived_by,
+            )
+        except BaseException:
+            store.sweep()  # what a worker was writing when another's failure ended it
+            raise
         if study.world.kind == "dataset" and not store.exists("realism.json"):
             from .realism import realism_rows
 
