@@ -82,7 +82,7 @@ def replay(root: Path, files: Files, *, session: int) -> Files:
         session: journals of earlier ones are part of ``files`` already.
 
     Raises:
-        UserError: a journal is damaged.
+        UserError: a journal is damaged, or a folder stands where a file was written last.
     """
     said: dict[str, set[str | None]] = {}
     going: set[str] = set()  # removals that may not have been done
@@ -97,6 +97,11 @@ def replay(root: Path, files: Files, *, session: int) -> Files:
         lines, _ = _lines(path)
         own = {line.name: line.sha256 for line in lines[:-1]}
         for line in lines[-1:]:
+            if (root / line.name).is_dir():
+                raise UserError(
+                    f"{root} is damaged: {line.name} is a folder and no file; restore it from a "
+                    "copy, or simulate again with another --out"
+                )
             before = own.get(line.name, files.get(line.name))
             if line.sha256 is None:
                 going.add(line.name)

@@ -370,3 +370,15 @@ def test_whatever_happens_a_run_ends_in_refusal_or_in_the_same_bytes(
         assert all("/" not in name for name in planted), planted
         assert run.events("ease", 0).collect().height > 0
     shutil.rmtree(folder)
+
+
+def test_a_folder_in_place_of_the_file_that_was_written_last_is_named(
+    faults: Any, tmp_path: Path
+) -> None:
+    """The last line of a journal may be undone; a folder there is no undone file."""
+    out = tmp_path / "run"
+    assert faults.run_until(out, 32)
+    last = out / "worlds" / "w000" / "topics.json"
+    last.unlink()
+    last.mkdir()
+    faults.refused("is a folder", lambda: simulate(faults.tiny(), out=out, workers=1))
