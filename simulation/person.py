@@ -17,10 +17,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..recommenders.chat import ChatClient, ChatRequest, Usage
 from ..recommenders.faults import Faults, plain
+from ..recommenders.language.chat import ChatClient, ChatRequest, Usage
+from ..recommenders.language.structured import Structured
 from ..recommenders.randomness import bits, stream
-from ..recommenders.structured import Structured
 from .choice import Feedback, Visit
 from .cohort import act, fill, visit_of
 from .columns import Columns

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ..recommenders.chat import ready
 from ..recommenders.errors import UserError
+from ..recommenders.language.chat import ready
 from .arms import arms_of
 from .directory import finish, prepare, refuse_others
 from .executors import Executor, execute, one_thread

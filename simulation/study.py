@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ..recommenders.chat_settings import ChatSettings
+from ..recommenders.language.settings import ChatSettings
 from .choice import Logit
 from .laws import ChangeLaw, ChoiceLaw, FeedbackLaw, names
 from .section import Section

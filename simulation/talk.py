@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from ..recommenders.catalog import Catalog
-from ..recommenders.chat import Message
 from ..recommenders.faults import plain
+from ..recommenders.language.chat import Message
 from .drift import Space
 
 _TOPICS_TOLD = 3

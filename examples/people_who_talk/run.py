@@ -17,8 +17,8 @@ from pathlib import Path
 import polars as pl
 
 import loopaudit as la
-from loopaudit.recommenders.chat_record import Record
-from loopaudit.recommenders.chat_testing import Exchange, scripted_endpoint
+from loopaudit.recommenders.language.record import Record
+from loopaudit.recommenders.language.testing import Exchange, scripted_endpoint
 from loopaudit.simulation.study_file import read_study
 
 HERE = Path(__file__).resolve().parent

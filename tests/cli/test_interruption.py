@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from loopaudit import cli
-from loopaudit.recommenders.chat_testing import Exchange, scripted_endpoint
+from loopaudit.recommenders.language.testing import Exchange, scripted_endpoint
 from loopaudit.simulation.run import Run
 
 STUDY = """

@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from loopaudit.recommenders.chat import ChatClient, ChatRequest, ChatSettings, Message
-from loopaudit.recommenders.chat_record import Record, canonical, request_key
-from loopaudit.recommenders.chat_testing import Exchange, scripted_endpoint
-from loopaudit.recommenders.chat_transport import Pace, read_completion, retry_after
 from loopaudit.recommenders.errors import UserError
 from loopaudit.recommenders.faults import KINDS
-from loopaudit.recommenders.structured import read_structured
+from loopaudit.recommenders.language.chat import ChatClient, ChatRequest, ChatSettings, Message
+from loopaudit.recommenders.language.record import Record, canonical, request_key
+from loopaudit.recommenders.language.structured import read_structured
+from loopaudit.recommenders.language.testing import Exchange, scripted_endpoint
+from loopaudit.recommenders.language.transport import Pace, read_completion, retry_after
 
 KEY = "sk-not-a-real-key-0123456789"
 
@@ -113,7 +113,7 @@ def test_an_endpoint_that_recovers_costs_only_tries() -> None:
 
 
 def test_waits_double_and_a_longer_retry_after_wins() -> None:
-    from loopaudit.recommenders.chat_transport import Transport
+    from loopaudit.recommenders.language.transport import Transport
 
     waited: list[float] = []
 

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopaudit.recommenders.chat_testing import Exchange, scripted_endpoint
 from loopaudit.recommenders.errors import UserError
 from loopaudit.recommenders.faults import KINDS
+from loopaudit.recommenders.language.testing import Exchange, scripted_endpoint
 from loopaudit.simulation.person import TalkingPerson
 from loopaudit.simulation.run import Run
 from loopaudit.simulation.runner import simulate

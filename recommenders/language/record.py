@@ -17,8 +17,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError
-from .faults import plain
+from ..errors import UserError
+from ..faults import plain
 
 FORMAT = 1
 """Version of the file format; other versions are refused."""

@@ -16,13 +16,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .errors import UserError
-from .faults import plain
+from ..errors import UserError
+from ..faults import plain
 
 if TYPE_CHECKING:
     import httpx
 
-    from .chat_settings import ChatSettings
+    from .settings import ChatSettings
 
 Result = TypeVar("Result")
 

@@ -3,7 +3,7 @@
 A script is any function of one :class:`Exchange`; it says something, or does one of the things
 that real endpoints do on a bad day.
 
->>> from loopaudit.recommenders.chat import ChatClient, ChatRequest, ChatSettings, Message
+>>> from loopaudit.recommenders.language.chat import ChatClient, ChatRequest, ChatSettings, Message
 >>> with scripted_endpoint(lambda exchange: exchange.say("hello")) as endpoint:
 ...     client = ChatClient(ChatSettings(mode="live", model="script", base=endpoint.base))
 ...     client.ask([ChatRequest((Message("user", "good morning"),))])[0].text

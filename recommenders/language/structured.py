@@ -15,7 +15,7 @@ from typing import Generic, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from .faults import plain
+from ..faults import plain
 
 Shape = TypeVar("Shape", bound=BaseModel)
 

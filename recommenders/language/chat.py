@@ -19,12 +19,12 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from .chat_record import Record, canonical, recorded, request_key
-from .chat_settings import ChatSettings as ChatSettings
-from .chat_transport import ChatAnswer, Transport, completions_url, under_way
-from .errors import UserError
-from .faults import Faults
+from ..errors import UserError
+from ..faults import Faults
+from .record import Record, canonical, recorded, request_key
+from .settings import ChatSettings as ChatSettings
 from .structured import Structured, read_structured
+from .transport import ChatAnswer, Transport, completions_url, under_way
 
 Shape = TypeVar("Shape", bound=BaseModel)
 

@@ -1,0 +1,1 @@
+"""Language models as recommenders: the chat client, the title matcher, the models."""
