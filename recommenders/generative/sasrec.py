@@ -20,36 +20,9 @@ from ..catalog import Catalog
 from ..errors import UserError
 from ..interactions import Interactions, Ragged
 from ..ranking import recommend_best
-from .networks import by_rows, dropout, dump, embedding, linear, restore, seeded
-
-
-class _Block(nn.Module):
-    """Causal self-attention, then a feed-forward layer, each normalised before and added after."""
-
-    def __init__(self, size: int, heads: int, luck: torch.Generator) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm_attend = nn.LayerNorm(size)
-        self.query_key_value = linear(size, 3 * size, luck)
-        self.mix_heads = linear(size, size, luck)
-        self.norm_feed = nn.LayerNorm(size)
-        self.widen = linear(size, 2 * size, luck)
-        self.narrow = linear(2 * size, size, luck)
-
-    def forward(self, x: Tensor, share: float, luck: torch.Generator | None) -> Tensor:
-        batch, length, size = x.shape
-        parts = self.query_key_value(self.norm_attend(x))  # (batch, length, 3 size)
-        parts = parts.view(batch, length, 3, self.heads, size // self.heads)
-        q, k, v = parts.permute(2, 0, 3, 1, 4)  # (batch, heads, length, size / heads) each
-        match = (
-            q @ k.transpose(2, 3) / (size // self.heads) ** 0.5
-        )  # (batch, heads, length, length)
-        future = torch.ones(length, length, dtype=torch.bool).triu(1)
-        weight = match.masked_fill(future, float("-inf")).softmax(dim=3)
-        seen = (dropout(weight, share, luck) @ v).transpose(1, 2)  # (batch, length, heads, ...)
-        x = x + dropout(self.mix_heads(seen.reshape(batch, length, size)), share, luck)
-        fed = self.narrow(torch.relu(self.widen(self.norm_feed(x))))  # (batch, length, size)
-        return x + dropout(fed, share, luck)
+from .attention import Block
+from .networks import by_rows, dropout, dump, embedding, restore, seeded
+from .windows import latest, windows
 
 
 class _Network(nn.Module):
@@ -61,7 +34,7 @@ class _Network(nn.Module):
         super().__init__()
         self.items = embedding(n_items + 1, size, luck)  # the last row is the start token
         self.positions = embedding(length, size, luck)
-        self.blocks = nn.ModuleList(_Block(size, heads, luck) for _ in range(blocks))
+        self.blocks = nn.ModuleList(Block(size, heads, luck) for _ in range(blocks))
         self.norm = nn.LayerNorm(size)
         self.bias = nn.Parameter(torch.zeros(n_items))
 
@@ -173,7 +146,7 @@ class SASRec:
     ) -> None:
         for epoch in range(epochs):
             shift = torch.randint(0, self.max_length, (len(histories),), generator=luck).numpy()
-            tokens, targets = self._windows(histories, new, shift)
+            tokens, targets = windows(histories, new, shift, self.max_length, start=self.n_items)
             order = torch.randperm(len(tokens), generator=luck)
             total, count = 0.0, 0
             for at in range(0, len(order), self.batch_size):
@@ -184,34 +157,6 @@ class SASRec:
                 total, count = total + loss * n, count + n
             if progress is not None:
                 progress(epoch + 1, epochs, total / max(1, count))
-
-    def _windows(
-        self, histories: Ragged, new: NDArray[np.int64], shift: NDArray[np.int64]
-    ) -> tuple[Tensor, Tensor]:
-        """Histories cut into windows: (windows, length) tokens, and the item after each token.
-
-        The cuts stand elsewhere in every epoch (``shift``), so that each item is seen in each
-        position. Tokens are padded at the right with the start token, targets with -1: attention
-        looks back only, so padding is never seen. Windows without a new item are left out.
-        """
-        length, owner = self.max_length, histories.row_index
-        at = np.arange(len(owner)) - histories.offsets[owner]  # index of the target in its history
-        cut = (at + shift[owner]) // length
-        column = at - np.maximum(0, cut * length - shift[owner])
-        fresh = at >= (histories.lengths - new)[owner]
-        starts = np.flatnonzero(column == 0)
-        row = np.cumsum(column == 0) - 1  # window of each target
-        keep = np.add.reduceat(fresh, starts) > 0 if len(starts) else np.zeros(0, dtype=bool)
-        place = (np.cumsum(keep) - 1)[row]  # row in the output
-        inside = keep[row]
-
-        before = np.concatenate([[self.n_items], histories.values[:-1]])[: len(owner)]
-        before = np.where(at == 0, self.n_items, before)
-        tokens = np.full((int(keep.sum()), length), self.n_items, dtype=np.int64)
-        targets = np.full(tokens.shape, -1, dtype=np.int64)
-        tokens[place[inside], column[inside]] = before[inside]
-        targets[place[inside], column[inside]] = histories.values[inside]
-        return torch.from_numpy(tokens), torch.from_numpy(targets)
 
     def _step(self, tokens: Tensor, targets: Tensor, luck: torch.Generator) -> tuple[float, int]:
         real = targets >= 0  # (batch, length)
@@ -224,15 +169,7 @@ class SASRec:
 
     def score(self, requests: Requests) -> NDArray[np.float32]:
         """(n, items) log probabilities of the next item after the histories given."""
-        length = self.max_length
-        latest = requests.history.last(length, fill=self.n_items)  # (n, length), newest right
-        n_met = np.minimum(requests.history.lengths, length - 1)  # items that fit after a start
-        full = requests.history.lengths >= length
-        # Left-align: the start token first unless the window is full of items.
-        column = np.arange(length)[None, :] + np.where(full, 0, length - 1 - n_met)[:, None]
-        aligned = np.take_along_axis(latest, np.minimum(column, length - 1), axis=1)
-        aligned[np.arange(length)[None, :] > np.where(full, length, n_met)[:, None]] = self.n_items
-        last = np.where(full, length - 1, n_met)
+        aligned, last = latest(requests.history, self.max_length, start=self.n_items)
         return by_rows(self._after, np.column_stack([aligned, last]).astype(np.int64), self.n_items)
 
     def _after(self, rows: Tensor) -> Tensor:

@@ -1,0 +1,41 @@
+"""Causal self-attention: the block that models of sequences are stacked from.
+
+A. Vaswani et al., "Attention Is All You Need", NeurIPS 2017; normalised before each branch
+(R. Xiong et al., ICML 2020), with dropout whose luck is handed in.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .networks import dropout, linear
+
+
+class Block(nn.Module):
+    """Causal self-attention, then a feed-forward layer, each normalised before and added after."""
+
+    def __init__(self, size: int, heads: int, luck: torch.Generator) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_attend = nn.LayerNorm(size)
+        self.query_key_value = linear(size, 3 * size, luck)
+        self.mix_heads = linear(size, size, luck)
+        self.norm_feed = nn.LayerNorm(size)
+        self.widen = linear(size, 2 * size, luck)
+        self.narrow = linear(2 * size, size, luck)
+
+    def forward(self, x: Tensor, share: float, luck: torch.Generator | None) -> Tensor:
+        batch, length, size = x.shape
+        parts = self.query_key_value(self.norm_attend(x))  # (batch, length, 3 size)
+        parts = parts.view(batch, length, 3, self.heads, size // self.heads)
+        q, k, v = parts.permute(2, 0, 3, 1, 4)  # (batch, heads, length, size / heads) each
+        match = (
+            q @ k.transpose(2, 3) / (size // self.heads) ** 0.5
+        )  # (batch, heads, length, length)
+        future = torch.ones(length, length, dtype=torch.bool).triu(1)
+        weight = match.masked_fill(future, float("-inf")).softmax(dim=3)
+        seen = (dropout(weight, share, luck) @ v).transpose(1, 2)  # (batch, length, heads, ...)
+        x = x + dropout(self.mix_heads(seen.reshape(batch, length, size)), share, luck)
+        fed = self.narrow(torch.relu(self.widen(self.norm_feed(x))))  # (batch, length, size)
+        return x + dropout(fed, share, luck)
