@@ -22,6 +22,7 @@ from .inference import judge, judge_all
 from .plan import FILE_NAME, Plan, contained
 from .result import AuditResult, overall
 from .selftest_result import SelfTestResult
+from .training import training_of
 
 if TYPE_CHECKING:
     from ..simulation.run import Run
@@ -135,7 +136,7 @@ def audit_run(
         versions=versions(),
         realism={"rows": realism} if realism else None,
         experiments=tuple(one.to_json() for one in contrasts(run)),
-        training={target: _training(run, target) for target in run.targets},
+        training={target: training_of(run, target) for target in run.targets},
     )
 
 
@@ -312,19 +313,6 @@ def _access(run: Run, target: str) -> tuple[frozenset[str], str]:
         return access_of(run, target), ""
     except Exception as error:  # a third party's recommender; its run is still there to be read
         return frozenset({"B", "L"}), f" (it could not be made again: {contained(error)})"
-
-
-def _training(run: Run, target: str) -> dict[str, Any]:
-    """How a target was made, and how often it learned during the loop."""
-    spec = run.spec(target)
-    learned = run.series(target, 0)
-    updates = int(learned["retrained"].sum()) if "retrained" in learned.columns else 0
-    return {
-        "name": spec.name,
-        "args": dict(spec.args),
-        "retrain_every": spec.retrain_every,
-        "updates_per_world": updates,
-    }
 
 
 def versions() -> dict[str, str]:

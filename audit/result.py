@@ -36,7 +36,8 @@ class AuditResult:
         versions: package versions.
         realism: {"rows": [...]}: simulated against real behaviour; None for synthetic worlds.
         experiments: naive A/B estimates beside twin-world effects, see audit.experiments.Contrast.
-        training: target -> how it was made and how often it learned in the loop.
+        training: target -> how it was made, how often it learned in the loop, and its losses, see
+            audit.training.training_of.
     """
 
     findings: tuple[Finding, ...]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ..simulation.studies.study import Curves
+    from .training import LossCurve
 
 # placeholder -> CSS variable of static/report.css
 _COLOURS = {
@@ -73,6 +74,7 @@ _STYLE: Any = {
 }
 
 _MAX_POINTS = 60
+_MAX_EPOCHS = 240
 
 
 def trajectory_svg(trajectory: Trajectory, *, name: str, title: str, description: str) -> Markup:
@@ -191,6 +193,50 @@ def curves_svg(curves: Curves, *, name: str) -> Markup:
         return to_svg(figure, name=name, title=curves.title, description=curves.description)
 
 
+def loss_svg(curve: LossCurve, *, name: str, title: str, description: str) -> Markup:
+    """The loss of every epoch: the first fit bold, later ones thin, a stroke where each begins.
+
+    Args:
+        curve: what to draw.
+        name: prefix of every identifier in the SVG; must be unique in the page.
+        title, description: for people who do not see it.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    epochs, first = np.arange(1, len(curve.mean) + 1), curve.first
+    colour = _ARM_COLOUR["target"]
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
+        figure = Figure(figsize=(4.1, 2.2))
+        axes = figure.subplots()
+        for part, width in ((slice(0, first), 2.0), (slice(max(0, first - 1), None), 1.1)):
+            x, mean = epochs[part], curve.mean[part]
+            keep = _thinned(len(x), _MAX_EPOCHS)
+            if curve.worlds > 1:
+                _shade(axes, x[keep], curve.low[part][keep], curve.high[part][keep], colour, 0.16)
+            axes.plot(
+                x[keep],
+                mean[keep],
+                color=colour,
+                linewidth=width,
+                marker="o" if len(x) == 1 and width > 2 else None,
+            )
+        axes.plot(
+            np.repeat(epochs[curve.begins] - 0.5, 3),
+            np.tile([0.0, 0.06, np.nan], len(curve.begins)),
+            transform=axes.get_xaxis_transform(),
+            color=_INK,
+            linewidth=1.1,
+        )
+        axes.margins(x=0.02, y=0.08)
+        axes.xaxis.set_major_locator(_locator(6, whole=True))
+        axes.yaxis.set_major_locator(_locator(5))
+        axes.set_xlabel("epoch", labelpad=2)
+        axes.set_ylabel("loss", labelpad=3)
+        figure.subplots_adjust(left=0.16, right=0.985, top=0.97, bottom=0.19)
+        return to_svg(figure, name=name, title=title, description=description)
+
+
 def _shade(axes: Axes, x: Any, low: Any, high: Any, colour: str, alpha: float) -> None:
     """A band as plain polygons, one for each stretch of steps where it is defined."""
     defined = np.isfinite(low) & np.isfinite(high)
@@ -206,17 +252,17 @@ def _shade(axes: Axes, x: Any, low: Any, high: Any, colour: str, alpha: float) -
         )
 
 
-def _locator(n: int) -> Any:
+def _locator(n: int, *, whole: bool = False) -> Any:
     from matplotlib.ticker import MaxNLocator
 
-    return MaxNLocator(nbins=n, min_n_ticks=2)
+    return MaxNLocator(nbins=n, min_n_ticks=2, integer=whole)
 
 
-def _thinned(n: int) -> Any:
-    """Indices of at most ``_MAX_POINTS`` steps, first and last kept."""
-    if n <= _MAX_POINTS:
+def _thinned(n: int, most: int = _MAX_POINTS) -> Any:
+    """Indices of at most ``most`` steps, first and last kept."""
+    if n <= most:
         return np.arange(n)
-    return np.unique(np.linspace(0, n - 1, _MAX_POINTS).round().astype(np.int64))
+    return np.unique(np.linspace(0, n - 1, most).round().astype(np.int64))
 
 
 def to_svg(figure: Figure, *, name: str, title: str, description: str) -> Markup:

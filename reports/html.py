@@ -15,6 +15,7 @@ from . import page, tables, words
 from .cards import general_cards, method_cards
 from .figures import DASHES, trajectory_svg
 from .kinds import kinds_of_people
+from .training import HEADS, training_section
 from .trajectories import ARM_ORDER, Band, Trajectory, trajectories
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ def render(result: AuditResult, run: Run | None = None) -> str:
             tally=words.tally_text(result.findings),
             over_time=_over_time(result, run),
             legend=_legend(run, result.targets),
+            training=training_section(result),
+            training_heads=HEADS,
             matrix=tables.matrix(result, run) if len(result.targets) > 1 else [],
             selftest=tables.selftest_rows(result),
             faults=tables.fault_rows(result),
@@ -217,11 +220,20 @@ def _reproduce(result: AuditResult, run: Run | None) -> dict[str, Any]:
         "recommenders": json.dumps(
             result.manifest.get("recommenders", {}), indent=1, sort_keys=True, default=str
         ),
-        "training": json.dumps(result.training, indent=1, sort_keys=True, default=str),
+        "training": json.dumps(
+            {target: _without_curves(held) for target, held in result.training.items()},
+            indent=1,
+            sort_keys=True,
+            default=str,
+        ),
         "files": sorted(result.manifest.get("files", {}).items())[:200],
         "n_files": len(result.manifest.get("files", {})),
         "path": run.path.name if run is not None and run.path else "",
     }
+
+
+def _without_curves(held: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in held.items() if name != "losses"}
 
 
 def _limits(result: AuditResult) -> list[str]:

@@ -14,6 +14,7 @@ from ..recommenders.border import State
 from ..recommenders.datasets.synthetic import Market
 from ..recommenders.guard import Faults
 from ..recommenders.randomness import child_seed
+from ..recommenders.training import n_parameters_of
 from .arms import Arm, arms_of
 from .checkpoints import CheckpointClock
 from .columns import Columns
@@ -27,6 +28,7 @@ from .run import Factories, fit_seed, guarded, sensitivity_models, variant, worl
 from .staying import beginning, only_lived
 from .store import Arrays, MemoryStore, Store
 from .study import Study, label_of
+from .training import BEFORE
 from .world import Shown, World, origin
 
 Tick = Callable[[int, str], None]
@@ -219,6 +221,10 @@ class ArmRun:
         self.store.put_frame(f"{self.prefix}series/{self.place}.parquet", series)
         self.write_end(world)
         done: dict[str, object] = {"faults": self.faults(world).to_dict()}
+        if world.platform.training.rows:
+            name = f"{self.prefix}training/{self.place}.parquet"
+            self.store.put_frame(name, world.platform.training.frame())
+            done["parameters"] = n_parameters_of(world.platform.recommender)
         if world.persons is not None:
             world.persons.close()
             if tally := world.persons.tally():
@@ -269,6 +275,7 @@ class ArmRun:
             self.remove_parts(0)
             if guard is not None:
                 self._fit(world, guard)
+                world.platform.training.heard(BEFORE, world.platform.recommender)
             return world
         self.restore(world, held)
         self.clock.last = world.columns.t
@@ -408,6 +415,7 @@ class ArmRun:
                 for name, value in process.state().items()
             },
             **{f"measure/{name}": value for name, value in measures.state().items()},
+            **{f"training/{name}": rows for name, rows in platform.training.state().items()},
             **{f"series/{name}": np.array(values) for name, values in self.series.items()},
             **{f"model/{name}": np.asarray(value) for name, value in model.items()},
         }
@@ -441,6 +449,7 @@ class ArmRun:
             platform.regrow(held["known"])
             guard.load_state(under(held, "model/"))
             guard.faults = Faults.from_dict(json.loads(held["faults"].tobytes()))
+            platform.training.load_state(under(held, "training/"), guard)
         self.remove_parts(world.columns.t // PART_STEPS)
 
 

@@ -22,6 +22,7 @@ from .people import SEARCH_SKILL
 from .rejections import Rejections
 from .schedule import Schedule
 from .showcase import Showcase
+from .training import TrainingRecord
 
 if TYPE_CHECKING:
     from .experiment import Served
@@ -78,6 +79,7 @@ class Platform(mesa.Agent):
         served: what the latest step was served with.
         version: how often the recommender changed by learning; trained_until: the last step it
             learnt from, -1 for the past before the loop.
+        training: the losses of every time it learnt.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class Platform(mesa.Agent):
         self.retrained = False
         self.showcase: Showcase | None = None  # slots kept for new items
         self.version, self.trained_until = 0, -1
+        self.training = TrainingRecord()
         self.repeat = repeat
         self.lists = Lists(
             *(blocks[0][0], blocks[-1][1]) if blocks else (0, 0),
@@ -380,6 +383,7 @@ class Platform(mesa.Agent):
         full = section.retrain_mode == "full"
         whole, since = self.rejections.among(log, past=len(now.past), since=self.learnt_rows)
         self.recommender.update(whole, since=since, seed=seed, full=full)
+        self.training.heard(now.t, self.recommender)
         self.learnt_rows, self.rejections.learnt = len(log), len(self.rejections)
         self._renewed(now.t)
 

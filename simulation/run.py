@@ -22,6 +22,7 @@ from .manifest import read_manifest, verify
 from .people import UserModel, space_of
 from .store import DiskStore, Store, being_written
 from .study import BehaviourSection, RecommenderSection, Study, label_of
+from .training import SCHEMA as TRAINING_SCHEMA
 
 if TYPE_CHECKING:
     from ..recommenders.border import Recommender
@@ -250,6 +251,22 @@ class Run:
         """Per-step measures of one arm in one world; see simulation.measures.SERIES."""
         self._known(arm)
         return self._one(f"{self._prefix}series/{arm}/{world_name(world)}.parquet")
+
+    def training(self, arm: str, world: int) -> pl.DataFrame:
+        """One row an epoch that the arm's recommender trained for: learning (0 is the first fit),
+        step (-1: before the loop), epoch (from 1), loss. Empty where it keeps no ``losses``."""
+        self._known(arm)
+        name = f"{self._prefix}training/{arm}/{world_name(world)}.parquet"
+        if not self._store.exists(name):
+            return pl.DataFrame(schema=TRAINING_SCHEMA)
+        return self._one(name)
+
+    def parameters(self, arm: str) -> int | None:
+        """How many numbers the arm's recommender learns in the first world, where it can tell."""
+        self._known(arm)
+        name = f"{self._prefix}state/{arm}/{world_name(0)}/done.json"
+        held = self._store.json(name) if self._store.exists(name) else {}
+        return held.get("parameters")
 
     def outcomes(self, arm: str, world: int) -> pl.DataFrame:
         """What became of each person: user, clicks, slate_utility, click_utility,

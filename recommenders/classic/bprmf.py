@@ -36,6 +36,10 @@ class BPRMF:
         batch_size: triples per step.
         fold_in_reg: L2 weight of that ridge regression.
         seed: mixed into the seed of ``fit``, for A/A tests.
+
+    Attributes:
+        losses: mean loss of each epoch of the last fit.
+        n_parameters: item vectors, biases and fold-in weights.
     """
 
     name = "bprmf"
@@ -62,6 +66,7 @@ class BPRMF:
         self.encoder = np.zeros((0, embedding_size), dtype=np.float32)  # (items, dim)
         self.items = np.zeros((0, embedding_size), dtype=np.float32)  # (items, dim)
         self.bias = np.zeros(0, dtype=np.float32)  # (items,)
+        self.losses: list[float] = []
 
     def fit(
         self,
@@ -86,6 +91,7 @@ class BPRMF:
         bias = torch.zeros(n_items, requires_grad=True)  # (items,)
         items.requires_grad_()
         adam = torch.optim.Adam([persons, items, bias], lr=self.learning_rate, fused=True)
+        self.losses = []
         user, taken = torch.from_numpy(log.user.copy()), torch.from_numpy(log.item.copy())
         for epoch in range(self.epochs):
             order = torch.randperm(len(log), generator=luck)
@@ -101,8 +107,9 @@ class BPRMF:
                 loss.backward()  # type: ignore[no-untyped-call]
                 adam.step()
                 total += float(loss.detach()) * len(rows)
+            self.losses.append(total / max(1, len(log)))
             if progress is not None:
-                progress(epoch + 1, self.epochs, total / max(1, len(log)))
+                progress(epoch + 1, self.epochs, self.losses[-1])
         self.items = items.detach().numpy().copy()
         self.bias = bias.detach().numpy().copy()
         self.encoder = self._regress(log, persons.detach().numpy())
@@ -114,6 +121,10 @@ class BPRMF:
         gram[np.diag_indices_from(gram)] += self.fold_in_reg
         wanted = x.T @ persons.astype(np.float64)  # (items, dim)
         return np.asarray(solve(gram, wanted, assume_a="pos"), dtype=np.float32)
+
+    @property
+    def n_parameters(self) -> int:
+        return self.items.size + self.bias.size + self.encoder.size
 
     def score(self, requests: Requests) -> NDArray[np.float32]:
         """(n, items) predicted person vector times item vectors, plus bias."""
@@ -130,11 +141,17 @@ class BPRMF:
         return recommend_best(self.score, requests, len(self.bias))
 
     def state(self) -> State:
-        """Item vectors, biases and the fold-in weights; people are not stored."""
-        return {"items": self.items, "bias": self.bias, "encoder": self.encoder}
+        """Item vectors, biases, the fold-in weights, and the losses; people are not stored."""
+        return {
+            "items": self.items,
+            "bias": self.bias,
+            "encoder": self.encoder,
+            "losses": np.array(self.losses, dtype=np.float64),
+        }
 
     def load_state(self, state: State) -> None:
         """Continues from :meth:`state`."""
         self.items = np.array(state["items"], dtype=np.float32)
         self.bias = np.array(state["bias"], dtype=np.float32)
         self.encoder = np.array(state["encoder"], dtype=np.float32)
+        self.losses = state["losses"].tolist()

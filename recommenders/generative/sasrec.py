@@ -66,6 +66,9 @@ class SASRec:
         update_epochs: passes over the windows with new items when updating, warm-started, from
             a quarter of the learning rate.
         seed: mixed into the seed of ``fit`` and ``update``, for A/A tests.
+
+    Attributes:
+        losses: mean cross-entropy (nats) of each epoch since the last fit, updates included.
     """
 
     name = "sasrec"
@@ -112,6 +115,7 @@ class SASRec:
             seeded(seed, "sasrec", "weights", self.seed),
         )
         self.adam = torch.optim.Adam(self.network.parameters(), fused=True)
+        self.losses: list[float] = []
 
     def fit(
         self,
@@ -155,8 +159,9 @@ class SASRec:
                 self.adam.param_groups[0]["lr"] = learning_rate * (1.0 - done)
                 loss, n = self._step(tokens[rows], targets[rows], luck)
                 total, count = total + loss * n, count + n
+            self.losses.append(total / max(1, count))
             if progress is not None:
-                progress(epoch + 1, epochs, total / max(1, count))
+                progress(epoch + 1, epochs, self.losses[-1])
 
     def _step(self, tokens: Tensor, targets: Tensor, luck: torch.Generator) -> tuple[float, int]:
         real = targets >= 0  # (batch, length)
@@ -183,10 +188,15 @@ class SASRec:
         return recommend_best(self.score, requests, self.n_items)
 
     def state(self) -> State:
-        """Weights and Adam's moments, so that updates continue exactly."""
-        return {"n_items": np.array(self.n_items), **dump(self.network, self.adam)}
+        """Weights, Adam's moments, so that updates continue exactly, and the losses so far."""
+        return {
+            "n_items": np.array(self.n_items),
+            "losses": np.array(self.losses, dtype=np.float64),
+            **dump(self.network, self.adam),
+        }
 
     def load_state(self, state: State) -> None:
         """Continues from :meth:`state`."""
         self._build(int(state["n_items"]), 0)
+        self.losses = state["losses"].tolist()
         restore(self.network, self.adam, state)

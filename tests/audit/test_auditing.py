@@ -25,6 +25,7 @@ from loopaudit.recommenders.errors import UserError
 from loopaudit.simulation.run import Run
 from loopaudit.simulation.runner import simulate
 from loopaudit.simulation.study import AuditSection, RecommenderSection, Study, StudySection
+from loopaudit.simulation.training import SCHEMA
 
 CHECK = Check(
     id="bubbles.toy",
@@ -88,6 +89,13 @@ class FakeRun:
 
     def series(self, arm: str, world: int) -> pl.DataFrame:
         return pl.DataFrame({"retrained": [False, True, True]})
+
+    def training(self, arm: str, world: int) -> pl.DataFrame:
+        rows = [(0, -1, epoch, 5.0 - epoch + world) for epoch in range(1, 5)]
+        return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+    def parameters(self, arm: str) -> int | None:
+        return 7
 
 
 class Toy:
@@ -390,6 +398,7 @@ def test_every_target_is_judged_and_keeps_its_own_access() -> None:
     assert [f.key for f in result.findings] == ["ease/bubbles.toy", "none/bubbles.toy"]
     assert result.access == {"ease": "BLW", "none": "BL"}
     assert result.training["ease"]["updates_per_world"] == 2
+    assert result.training["ease"]["epochs"] == 4
 
 
 def test_a_result_survives_json_and_keeps_to_its_schema() -> None:

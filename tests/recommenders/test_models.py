@@ -16,6 +16,7 @@ from loopaudit.recommenders.errors import UserError
 from loopaudit.recommenders.generative.multvae import MultVAE
 from loopaudit.recommenders.generative.sasrec import SASRec
 from loopaudit.recommenders.interactions import Interactions, Ragged
+from loopaudit.recommenders.training import losses_of
 
 
 def catalog(n_items):
@@ -199,6 +200,8 @@ def test_training_leaves_the_process_wide_luck_alone_and_reports_its_loss(model)
     assert [done for done, _, _ in heard] == list(range(1, model.epochs + 1))
     assert {total for _, total, _ in heard} == {model.epochs}
     assert heard[-1][2] < heard[0][2]
+    assert losses_of(model) == tuple(loss for _, _, loss in heard)
+    assert model.state()["losses"].tolist() == model.losses
 
 
 @pytest.mark.parametrize("make", [BPRMF, MultVAE, SASRec])
