@@ -44,7 +44,11 @@ Progress = Callable[[int, int, str], None]
 """Called as ``progress(done, total, what)``: ``what`` is the auditor at work."""
 
 UNANSWERED = (
-    ("raised", "timed_out", "not_slates", "wrong_shape", "not_finite", "switched_off"),
+    (
+        *("raised", "timed_out", "not_slates", "wrong_shape", "not_finite", "switched_off"),
+        *("unreachable", "rate_limited", "server_error", "rejected", "bad_reply", "over_budget"),
+        *("refused", "truncated", "empty", "not_json", "not_valid", "ambiguous", "no_titles"),
+    ),
     ("unknown_item",),
     ("short",),
 )

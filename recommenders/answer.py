@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .border import NOTHING, Slates
+from .faults import KINDS, plain
 
 _MAX_TEXT = 10_000
 
@@ -85,6 +86,11 @@ class Answer:
         for row, value in zip(rows, values, strict=True):
             column[row] = value
 
+    def usage(self, rows: NDArray[np.int64]) -> list[dict[str, float]]:
+        """What answering these rows consumed, where that was said."""
+        said = self._words.get("usage")
+        return [] if said is None else [said[row] for row in rows if said[row] is not None]
+
     def slates(self) -> Slates:
         """The finished slates."""
 
@@ -117,6 +123,21 @@ def repeated(items: NDArray[np.int64]) -> NDArray[np.bool_]:
     again = np.empty_like(same)
     np.put_along_axis(again, order, same, axis=1)
     return again
+
+
+def reported(error: str) -> tuple[str, str]:
+    """Kind and text of an error that a recommender reports for one row: ``refused: I cannot``."""
+    line = plain(error)
+    kind, colon, rest = line.partition(": ")
+    return (kind, rest) if colon and kind in KINDS else ("raised", line)
+
+
+def raw_name(given: Slates, row: int, slot: int) -> str:
+    """What was generated for a slot that holds no item; "" where the recommender does not say."""
+    names = given.raw_names
+    if names is None or slot >= len(names[row]):
+        return ""
+    return f"{plain(names[row][slot])!r} is not in the catalog"
 
 
 def _text(value: object) -> str | None:

@@ -14,6 +14,13 @@ class UserError(Exception):
     """What was wrong, what was got, what to do; the command line prints it and exits 2."""
 
 
+class CannotAnswer(UserError):
+    """What a recommender asks can be repaired by its user alone: a wrong key, a used-up quota.
+
+    It ends a run, which can go on later, where another fault would be an arm of empty slates.
+    """
+
+
 class CannotWrite(RuntimeError):
     """The disk is full, or the directory went away; what was finished is kept.
 

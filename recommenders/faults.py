@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -27,11 +28,14 @@ KINDS = {
     "not_json": "no JSON object in the answer",
     "not_valid": "the answer's JSON is not what was asked for",
     "ambiguous": "the answer held several different objects that fit",
+    "no_titles": "the answer held no list of titles",
+    "over_budget": "not asked, because the money was spent",
 }
 """Every kind of fault and what it means."""
 
 _MAX_EXAMPLES = 5
 _MAX_LENGTH = 200
+_MOST = 20  # names of what is consumed
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class Faults:
         examples: at most 5 texts of at most 200 characters; hostile until escaped.
         unanswered: requests whose people were shown nothing: the call failed, or no item of the
             answer could be shown although some were left.
+        usage: what answering consumed, summed (tokens, cost), where the recommender says so.
         strikes: crashed or hung calls in a row, up to now.
         off: whether the recommender has been switched off.
     """
@@ -67,6 +72,7 @@ class Faults:
     counts: dict[str, int] = field(default_factory=dict)
     examples: list[str] = field(default_factory=list)
     unanswered: int = 0
+    usage: dict[str, float] = field(default_factory=dict)
     strikes: int = 0
     off: bool = False
 
@@ -80,10 +86,18 @@ class Faults:
         if len(self.examples) < _MAX_EXAMPLES and alike < 2 and text not in self.examples:
             self.examples.append(text)
 
+    def spend(self, usage: Mapping[str, float]) -> None:
+        """Add what one answer consumed."""
+        for name, amount in usage.items():
+            if not math.isfinite(amount) or (name not in self.usage and len(self.usage) >= _MOST):
+                continue
+            self.usage[name] = self.usage.get(name, 0.0) + amount
+
     def merge(self, other: Faults) -> None:
         """Add another tally to this one (worlds of the same arm)."""
         self.requests += other.requests
         self.unanswered += other.unanswered
+        self.spend(other.usage)
         for kind, rows in other.counts.items():
             self.counts[kind] = self.counts.get(kind, 0) + rows
         new = [text for text in other.examples if text not in self.examples]
@@ -92,8 +106,10 @@ class Faults:
         self.off = self.off or other.off
 
     def to_dict(self) -> dict[str, object]:
-        """As JSON-ready values, kinds sorted."""
+        """As JSON-ready values, kinds sorted; usage only where something was."""
+        used = {"usage": dict(sorted(self.usage.items()))} if self.usage else {}
         return {
+            **used,
             "requests": self.requests,
             "counts": dict(sorted(self.counts.items())),
             "examples": list(self.examples),
@@ -110,6 +126,7 @@ class Faults:
             counts={str(k): int(v) for k, v in data["counts"].items()},  # type: ignore[attr-defined]
             examples=[str(text) for text in data["examples"]],  # type: ignore[attr-defined]
             unanswered=int(data.get("unanswered", 0)),  # type: ignore[call-overload]
+            usage={str(k): float(v) for k, v in data.get("usage", {}).items()},  # type: ignore[attr-defined]
             strikes=int(data.get("strikes", 0)),  # type: ignore[call-overload]
             off=bool(data.get("off", False)),
         )

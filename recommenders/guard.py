@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .answer import Answer, repeated
+from .answer import Answer, raw_name, repeated, reported
 from .border import NOTHING, Capabilities, LateColumns, Progress, Requests, Slates, State
 from .catalog import Catalog
 from .containment import TimeUp, call_within
+from .errors import CannotAnswer
 from .faults import KINDS, Faults, Limits, described, plain
 from .growth import known_history, known_log, widened
 from .interactions import Interactions, LateRagged, Ragged
@@ -296,7 +297,9 @@ class Guard:
             known &= raw == np.floor(raw)
         unknown = ~known & (raw != NOTHING)
         if unknown.any():
-            said = f"index {raw[unknown][0]} of {self.n_items} items"
+            row, slot = np.argwhere(unknown)[0].tolist()
+            name = raw_name(given, row, slot)
+            said = name or f"index {raw[row, slot]} of {self.n_items} items"
             self._note("unknown_item", rows[unknown.any(axis=1)], answer, said)
         items = np.where(known, raw, 0).astype(np.int64)  # (rows, up to ask)
         items[~known] = NOTHING
@@ -316,12 +319,15 @@ class Guard:
             self._clean_numbers(name, getattr(given, name), items.shape, kept, rows, answer)
         try:
             answer.put_words(given, rows, kept)
+            for used in answer.usage(rows):
+                self.faults.spend(used)
         except Exception as error:
             self._note("wrong_shape", rows, answer, f"texts or usage: {described(error)}")
         if given.errors is not None:
-            for r, reported in zip(rows, given.errors, strict=True):
-                if reported is not None:
-                    self._fail("raised", np.array([r]), answer, plain(reported))
+            for r, told in zip(rows, given.errors, strict=True):
+                if told is not None:
+                    kind, text = reported(told)
+                    self._fail(kind, np.array([r]), answer, text)
 
     def _clean_numbers(
         self,
@@ -466,7 +472,7 @@ class Guard:
             return "timed_out", "still busy with an earlier call"
         try:
             return None, call_within(seconds, call)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, CannotAnswer):
             raise
         except TimeUp as error:
             self._stuck = error.thread

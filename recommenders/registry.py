@@ -47,6 +47,7 @@ RECOMMENDERS: BuiltIn = {
     "cfgan": (f"{_HERE}.generative.cfgan:CFGAN", "an adversarial generator of purchases"),
     "diffrec": (f"{_HERE}.generative.diffrec:DiffRec", "a diffusion model of histories"),
     "ldiffrec": (f"{_HERE}.generative.ldiffrec:LDiffRec", "a diffusion model of histories' codes"),
+    "zeroshot": (f"{_HERE}.language.zeroshot:ZeroShot", "a language model told the history"),
     "sasrec": (f"{_HERE}.generative.sasrec:SASRec", "a causal transformer over item sequences"),
 }
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")

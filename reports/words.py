@@ -82,6 +82,8 @@ FAULTS = {
     "not_json": "got an answer without JSON in it",
     "not_valid": "got an answer that does not fit the question",
     "ambiguous": "got an answer that says two things",
+    "no_titles": "got an answer without a list of titles",
+    "over_budget": "was not asked, because the money was spent",
 }
 
 OPINIONS = {

@@ -69,7 +69,7 @@ def simulate(
     with Lock(out):
         if prepare(study, store, factories or {}):
             return Run.open(out)
-        if study.asks and study.chat.mode != "replay":
+        if _paced(study, factories or {}):
             executor = "serial"  # one process keeps the endpoint's limits, asks everything once
         try:
             execute(
@@ -137,6 +137,16 @@ def check_study(
         _check_talk(study)
     if out is not None:
         refuse_others(study, out)
+
+
+def _paced(study: Study, factories: Factories) -> bool:
+    """Whether somebody asks an endpoint whose limits hold for the whole study."""
+    from ..recommenders import registry
+
+    if study.asks and study.chat.mode != "replay":
+        return True
+    named = (s for s in study.recommenders if s.name != "none" and label_of(s) not in factories)
+    return any(getattr(registry.create(s.name, s.args), "paced", False) for s in named)
 
 
 def _check_society(study: Study) -> None:

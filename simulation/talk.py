@@ -7,7 +7,6 @@ are valid depends on how many items were shown and on nothing that any text says
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,8 +17,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from ..recommenders.catalog import Catalog
-from ..recommenders.faults import plain
 from ..recommenders.language.chat import Message
+from ..recommenders.language.prompts import quoted
 from .drift import Space
 
 _TOPICS_TOLD = 3
@@ -62,15 +61,6 @@ def reply_shape(n_shown: int, take_at_most: int) -> type[Reply]:
     )
     several = Annotated[list[taken], Field(max_length=take_at_most)]  # type: ignore[valid-type]
     return create_model("Reply", __base__=Reply, take=(several, ...))
-
-
-def quoted(text: str, length: int = 120) -> str:
-    """A text as one JSON string on one line, at most so long.
-
-    >>> print(quoted('Nice" \\n\\n2. "Other'))
-    "Nice\\" 2. \\"Other"
-    """
-    return json.dumps(plain(text)[:length], ensure_ascii=False)
 
 
 def instructions(take_at_most: int) -> Message:

@@ -9,6 +9,7 @@ kept as JSON lines, and a replay needs neither network nor key.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import asdict, dataclass
@@ -27,6 +28,9 @@ from .structured import Structured, read_structured
 from .transport import ChatAnswer, Transport, completions_url, under_way
 
 Shape = TypeVar("Shape", bound=BaseModel)
+
+UNPAID = "over_budget"
+"""The fault of a request that was not sent because the budget is spent."""
 
 _ANSWER = TypeAdapter(ChatAnswer)
 
@@ -103,19 +107,30 @@ class ChatClient:
             self._record = Record(Path(settings.record), writable=True, about=about)
         elif settings.mode == "replay":
             self._record = recorded(Path(settings.record))
+        self._spending = threading.Lock()
+        self._spent = 0.0  # of the budget
+        if self._record is not None:
+            held = self._record
+            self._spent = self._price_of(held.prompt_tokens, held.completion_tokens)
 
     def __repr__(self) -> str:
         where = self.settings.base or self.settings.record
         return f"ChatClient({self.settings.mode}, {self.settings.model!r}, {where})"
 
-    def ask(self, requests: Sequence[ChatRequest]) -> list[ChatAnswer]:
+    def ask(
+        self, requests: Sequence[ChatRequest], *, shape: type[BaseModel] | None = None
+    ) -> list[ChatAnswer]:
         """The answers, in the order of the requests; each with its fault, if it has one.
+
+        Args:
+            requests: what is asked.
+            shape: what the endpoint is asked to keep to (``response_format``); the caller reads.
 
         Raises:
             UserError: a replay lacks a request, or no request could be answered (wrong key, wrong
                 address, nobody there). What was answered before is in the record.
         """
-        answers = self._answers(requests, None)
+        answers = self._answers(requests, shape)
         for answer in answers:
             self.faults.requests += 1
             if answer.fault:
@@ -173,6 +188,8 @@ class ChatClient:
         for key in keys:
             self._account(held[key])
         for key in missing:
+            if held[key].fault == UNPAID:
+                continue
             self.usage.asked += 1
             self.usage.retries += held[key].tries - 1
             self.usage.paid += self._price(held[key])
@@ -188,7 +205,7 @@ class ChatClient:
         for key, body in missing.items():
             sent = body if self.settings.send_seed else _without_seed(body)
             luck = int(key[:8], 16) / 2**32  # spreads retries, and only those
-            jobs.append(partial(transport.complete, sent, luck=luck))
+            jobs.append(partial(self._complete, transport, sent, luck))
         running = dict(zip(missing, under_way(jobs, self.settings.concurrency), strict=True))
         answers: dict[str, ChatAnswer] = {}
         try:
@@ -205,12 +222,23 @@ class ChatClient:
             raise
         return answers
 
+    def _complete(self, transport: Transport, body: Mapping[str, Any], luck: float) -> ChatAnswer:
+        """Ask once, unless the budget is spent; what is under way by then is still paid."""
+        budget = self.settings.budget
+        if budget and self._spent >= budget:
+            why = f"the budget of {budget:g} is spent ({self._spent:g})"
+            return ChatAnswer("", UNPAID, why, tries=0)
+        answer = transport.complete(body, luck=luck)
+        with self._spending:
+            self._spent += self._price(answer)
+        return answer
+
     @cached_property
     def _transport(self) -> Transport:
         return Transport(self.settings, self._key)
 
     def _keep(self, key: str, body: dict[str, Any], answer: ChatAnswer) -> ChatAnswer:
-        if self._record is None:
+        if self._record is None or answer.fault == UNPAID:  # to be asked when there is money
             return answer
         stands = self._record.add(key, body, asdict(answer))
         return _answer_from(stands, self._record)
@@ -241,7 +269,9 @@ class ChatClient:
         usage.cost += self._price(answer)
 
     def _price(self, answer: ChatAnswer) -> float:
-        sent, answered = answer.prompt_tokens or 0, answer.completion_tokens or 0
+        return self._price_of(answer.prompt_tokens or 0, answer.completion_tokens or 0)
+
+    def _price_of(self, sent: int, answered: int) -> float:
         settings = self.settings
         return (sent * settings.input_price + answered * settings.output_price) / 1e6
 

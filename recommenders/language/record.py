@@ -71,6 +71,7 @@ class Record:
     ) -> None:
         self.path, self.writable = path, writable
         self.models: set[str] = set()
+        self.prompt_tokens = self.completion_tokens = 0  # of all answers, as far as counted
         self._answers: dict[str, Json] = {}
         self._read_to = 0
         self._lines = 0
@@ -145,7 +146,11 @@ class Record:
         self._read_to += len(whole)
 
     def _hold(self, key: str, request: Json, answer: Json) -> None:
-        self._answers.setdefault(key, answer)
+        if key in self._answers:
+            return
+        self._answers[key] = answer
+        self.prompt_tokens += int(answer.get("prompt_tokens") or 0)
+        self.completion_tokens += int(answer.get("completion_tokens") or 0)
         self.models.add(str(request.get("model", "")))
 
 

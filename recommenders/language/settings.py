@@ -64,6 +64,11 @@ class ChatSettings(BaseModel):
     output_price: Annotated[float, Field(ge=0)] = Field(
         default=0.0, description="price of a million tokens answered"
     )
+    budget: Annotated[float, Field(ge=0)] = Field(
+        default=0.0,
+        description="money that all answers of the record may cost (live: of this run of it), "
+        "after which nothing more is asked; 0 for no limit",
+    )
 
     def lacks(self) -> str:
         """What must still be set before a question can be answered; "" when nothing."""
@@ -71,4 +76,6 @@ class ChatSettings(BaseModel):
             return f"mode = {self.mode!r} needs record = '...', the file of answers"
         if self.mode != "replay" and not self.base:
             return f"mode = {self.mode!r} needs base = 'https://...', the endpoint"
+        if self.budget and not (self.input_price or self.output_price):
+            return "budget needs input_price and output_price, or nothing is ever spent"
         return "" if self.model else "model = '...' is missing: the name of the language model"

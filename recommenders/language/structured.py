@@ -56,7 +56,7 @@ def read_structured(text: str, shape: type[Shape]) -> Structured[Shape]:
     >>> read_structured('{"take": [1]} or rather {"take": [2]}', Pick).fault
     'ambiguous'
     """
-    text = _THOUGHT.sub("", text[:_MAX_TEXT])
+    text = spoken(text)
     if not text.strip():
         return Structured(None, "empty")
     first_error = ""
@@ -75,6 +75,11 @@ def read_structured(text: str, shape: type[Shape]) -> Structured[Shape]:
     if first_error:
         return Structured(None, "not_valid", first_error)
     return Structured(None, "not_json", plain(text))
+
+
+def spoken(text: str) -> str:
+    """What a model said, without what it thought aloud before."""
+    return _THOUGHT.sub("", text[:_MAX_TEXT])
 
 
 def _objects(text: str) -> Iterator[dict[str, object]]:

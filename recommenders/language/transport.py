@@ -134,6 +134,7 @@ class Transport:
                 headers={"Accept": "application/json", **headers},
                 timeout=settings.seconds,
                 limits=limits,
+                verify=self.url.startswith("https"),  # without TLS no certificates are read
                 # a proxy cannot reach this machine's own servers
                 trust_env=urllib.parse.urlsplit(self.url).hostname not in _LOOPBACK,
             )
