@@ -352,12 +352,14 @@ def compare(
 def list_(
     what: Annotated[
         str,
-        typer.Argument(metavar="[recommenders|auditors|users|laws|datasets]", show_default=False),
+        typer.Argument(
+            metavar="[recommenders|libraries|auditors|users|laws|datasets]", show_default=False
+        ),
     ] = "",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Show every recommender, auditor, user model, law of people, dataset."""
+    """Show every recommender, adapted library, auditor, user model, law of people, dataset."""
     from .reports.inventory import inventory
 
     console = Console("list", as_json=as_json, quiet=quiet)

@@ -222,6 +222,9 @@ class Guard:
             self._note("not_finite", rows[found.odd], answer, "scores are NaN or infinite")
         if not _full(found.items):
             found.scores[found.items < 0] = np.nan
+            silent = np.flatnonzero((found.items < 0).all(axis=1))
+            strange = (raw[silent] == -np.inf).all(axis=1)  # a stranger to it, not a sated person
+            answer.mark(rows[silent[strange]], "short: it scores no item for this person")
         where = slice(int(rows[0]), int(rows[-1]) + 1)  # of consecutive rows
         answer.items[where] = found.items
         answer.put("scores", where, found.scores)

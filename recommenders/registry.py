@@ -20,12 +20,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from .border import Recommender
 from .errors import UserError, unknown_name
 from .faults import described
 from .inspection import static_error
+from .plugins.adapters import ADAPTERS, Adapter, adapter_of
+
+if TYPE_CHECKING:
+    from .plugins.library import LibraryRecommender
 
 Group = Literal["recommenders", "auditors"]
 BuiltIn = Mapping[str, tuple[str, str]]
@@ -204,7 +208,14 @@ def _taken(function: Callable[..., object]) -> set[str]:
 
 
 def _recommender(thing: object, args: dict[str, object], entry: Entry) -> Recommender:
-    """A fresh recommender from a class, an instance or a function."""
+    """A fresh recommender from a class, an instance or a function, or a library's model."""
+    adapter = adapter_of(thing)
+    if adapter is not None:
+        wrapped = _adapter(adapter, entry)
+        with wrapped.making():
+            if inspect.isroutine(thing):
+                return wrapped(_call(thing, [], args, entry))
+            return wrapped(_instance(thing, args, entry))
     if not inspect.isclass(thing) and not hasattr(thing, "recommend") and callable(thing):
         from .plugins.function import OPTIONAL, FunctionRecommender
 
@@ -254,7 +265,9 @@ def load(entry: Entry) -> object:
             raise
         hint = ""
         if entry.origin == "module" and isinstance(error, ModuleNotFoundError):
-            hint = " (for a file that is not installed write path/file.py:attr)"
+            adapted = [a.install for a in ADAPTERS if a.package == place.partition(".")[0]]
+            file = "for a file that is not installed write path/file.py:attr"
+            hint = f" ({adapted[0] if adapted else file})"
         raise UserError(f"{_whose(entry)} could not be loaded: {_where(error)}{hint}") from error
     thing: object = module
     for part in attribute.split("."):
@@ -330,6 +343,16 @@ def _where(error: BaseException) -> str:
     theirs = [f for f in frames if "importlib" not in f.filename and f.filename != __file__]
     place = f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
     return described(error) + place
+
+
+def _adapter(adapter: Adapter, entry: Entry) -> type[LibraryRecommender]:
+    try:
+        return adapter.load()
+    except ImportError as error:
+        raise UserError(
+            f"{_whose(entry)}: this release of {adapter.library} is not one that LoopAudit can "
+            f"use ({described(error)}); {adapter.install}"
+        ) from error
 
 
 def _instance(thing: object, args: dict[str, object], entry: Entry) -> object:

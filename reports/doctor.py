@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from ..recommenders.errors import UserError
+from ..recommenders.plugins.adapters import ADAPTERS
 from ..recommenders.registry import load
 from .inventory import registered
 
@@ -50,6 +51,7 @@ def examine() -> Health:
         if version is None:
             problems.append(f"{name} is missing: pip install {name}")
     facts["device"] = _device(problems)
+    facts["adapters"] = ", ".join(f"{a.library} {a.version or 'missing'}" for a in ADAPTERS)
     facts["plug-ins"] = _plug_ins(problems)
     return Health(facts, tuple(problems))
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..recommenders.errors import unknown_name
+from ..recommenders.plugins.adapters import ADAPTERS, Adapter
 
 if TYPE_CHECKING:
     from ..recommenders.registry import Entry
 
-KINDS = ("recommenders", "auditors", "users", "laws", "datasets")
+KINDS = ("recommenders", "libraries", "auditors", "users", "laws", "datasets")
 
 _USERS = {
     "habitual": "tastes move slowly to what is consumed; the default",
@@ -57,10 +58,18 @@ def _names(kind: str) -> list[Named]:
             for of, laws in LAWS.items()
             for name, law in laws.items()
         ]
+    if kind == "libraries":
+        return [_library(adapter) for adapter in ADAPTERS]
     if kind in ("users", "datasets"):
         own = _USERS if kind == "users" else _DATASETS
         return [Named(name, "built-in", summary, "") for name, summary in own.items()]
     return [Named(e.name, e.origin, e.summary, e.error or "") for e in registered(kind)]
+
+
+def _library(adapter: Adapter) -> Named:
+    version = adapter.version
+    origin = f"{adapter.library} {version}" if version else f"{adapter.library}, not installed"
+    return Named(adapter.example, origin, f"as any of its models; {adapter.install}", "")
 
 
 def registered(kind: str) -> list[Entry]:

@@ -113,6 +113,8 @@ def test_list_names_what_can_be_named(capsys: pytest.CaptureFixture[str]) -> Non
     assert cli.main(["list", "--json"]) == 0
     held = json.loads(capsys.readouterr().out)
     assert "popularity" in {row["name"] for row in held["recommenders"]}
+    libraries = {row["name"]: row["origin"] for row in held["libraries"]}
+    assert libraries["implicit.als:AlternatingLeastSquares"].startswith("implicit")
 
 
 def test_doctor_finds_this_installation_healthy(capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,6 +122,7 @@ def test_doctor_finds_this_installation_healthy(capsys: pytest.CaptureFixture[st
     held = json.loads(capsys.readouterr().out)
     assert held["problems"] == []
     assert held["facts"]["torch"]
+    assert "LensKit" in held["facts"]["adapters"]
 
 
 def test_init_writes_a_study_that_is_read_back_and_never_overwrites(

@@ -1,0 +1,108 @@
+"""What the adapters of other libraries share: a copy trained anew on every log, scores as rows.
+
+Every library scores whole rows of the catalog here, and the guard makes the lists: history, ties
+(by item index) and empty slots are then handled alike for all of them. A library's own defaults,
+such as whether items already taken are left out, and its filler behind the last item, never
+matter. Scores of one person can be compared with each other, and with nothing else.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..border import Capabilities, Progress, Requests, Slates
+from ..catalog import Catalog
+from ..interactions import Interactions
+from ..ranking import recommend_best
+
+
+class LibraryRecommender:
+    """A model of another library, behind the border.
+
+    Subclasses say in ``_train`` and ``_rows`` how it learns and scores.
+
+    Args:
+        model: an instance of the library's class. What it may have learnt is not used: it stands
+            for its settings, and a copy of it is trained on each log.
+
+    Attributes:
+        model: the copy that was trained last; None before the first fit.
+    """
+
+    refused: ClassVar[str] = "it has no scores for this person"
+
+    def __init__(self, model: Any) -> None:
+        self.name: str = type(model).__name__
+        self.capabilities = self._can(model)
+        self.model: Any = None
+        self._settings = model
+        self._n_items = 0
+        self._trained = np.empty(0, np.bool_)  # (users,) who stood in the log
+
+    @classmethod
+    @contextmanager
+    def making(cls) -> Iterator[None]:
+        """Around the call of the library's constructor."""
+        yield
+
+    def fit(
+        self,
+        log: Interactions,
+        catalog: Catalog,
+        *,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> None:
+        """Train a fresh copy on the whole log."""
+        self._n_items = len(catalog)
+        self._trained = np.bincount(log.user, minlength=log.n_users) > 0
+        self.model = copy.deepcopy(self._settings)
+        self._train(log, seed & 0x7FFFFFFF)  # libraries take 32 bits
+
+    def score(self, requests: Requests) -> NDArray[np.float32]:
+        """(n, items) the library's scores; -inf where it has none."""
+        rows = np.arange(len(requests))
+        if self.capabilities.history == "trained_users_only":
+            rows = np.flatnonzero(self.knows(requests.users))
+        out = np.full((len(requests), self._n_items), -np.inf, np.float32)
+        if len(rows):
+            found = np.asarray(self._rows(requests.take(rows)), np.float32)
+            out[rows] = np.where(np.isnan(found), np.float32(-np.inf), found)
+        return out
+
+    def recommend(self, requests: Requests) -> Slates:
+        """The k best items by score; a person without any score is refused."""
+        slates = recommend_best(self.score, requests, self._n_items)
+        return self._refusing(slates)
+
+    def knows(self, users: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Which of these people stood in the log that was trained on."""
+        inside = (users >= 0) & (users < len(self._trained))
+        known = np.zeros(len(users), np.bool_)
+        known[inside] = self._trained[users[inside]]
+        return known
+
+    def _refusing(self, slates: Slates) -> Slates:
+        empty = np.asarray((slates.items < 0).all(axis=1))
+        if not empty.any():
+            return slates
+        errors = tuple(self.refused if nothing else None for nothing in empty.tolist())
+        return Slates(slates.items, slates.scores, errors=errors)
+
+    # -- what each library does its own way ----------------------------------------------------
+
+    def _can(self, model: Any) -> Capabilities:
+        raise NotImplementedError
+
+    def _train(self, log: Interactions, seed: int) -> None:
+        raise NotImplementedError
+
+    def _rows(self, requests: Requests) -> NDArray[np.floating]:
+        """(n, items) scores of people whom it can serve, NaN or -inf for none."""
+        raise NotImplementedError
