@@ -25,7 +25,7 @@ import polars as pl
 from loopaudit.audit.bubbles.entropies import Windows, slate_entropy
 from loopaudit.recommenders.border import Slates
 from loopaudit.simulation.choice import Feedback
-from loopaudit.simulation.events import PART_STEPS, Parts, lazy_events
+from loopaudit.simulation.events import PART_STEPS, Parts, lazy_events, part_name
 from loopaudit.simulation.executors import one_thread
 from loopaudit.simulation.lists import Lists
 from loopaudit.simulation.log import PartLog
@@ -80,7 +80,8 @@ def write(store: DiskStore, rows: int) -> dict[str, float]:
         log.add(t, shown, market)  # type: ignore[arg-type]
         if (t + 1) % PART_STEPS == 0:
             for what, frame in log.frames().items():
-                store.put_frame(f"{what}/arm/w000/part-{t // PART_STEPS:05d}.parquet", frame)
+                file = part_name(t - t % PART_STEPS)
+                store.put_frame(f"{what}/arm/w000/{file}", frame)
         spent += time.process_time() - start
     size = {
         what: sum(p.stat().st_size for p in store.root.glob(f"{what}/*/*/*")) for what in _KINDS

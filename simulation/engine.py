@@ -147,6 +147,7 @@ class Compiled:
         done = kernel.Done(
             np.empty((n, k), np.float32),
             np.empty((n, k), np.bool_),
+            np.empty(n, np.uint64),
             np.empty(n, np.int32),
             np.empty(n, np.int32),
             np.empty(6),
@@ -185,6 +186,7 @@ class Compiled:
             done.match,
             Feedback(done.taken),
             (done.users[:took], done.items[:took]),
+            done.bits,
         )
 
     def settle(self) -> None:

@@ -8,6 +8,7 @@ visits, and never more than one part at a time, so that a log of any length can 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -17,6 +18,8 @@ import numpy as np
 import polars as pl
 
 from ..recommenders.catalog import Catalog
+from .lists import places_of
+from .tables import LISTS, SLOTS, VISITS, first_of_rows
 
 if TYPE_CHECKING:
     from .store import Store
@@ -41,7 +44,26 @@ COLUMNS = {
 """Columns of the event log; ``origin`` follows where the catalog knows who made an item."""
 
 PART_STEPS = 10
-"""Steps in one part of the event log; a crash loses at most one part."""
+"""Steps in one part of the event log at most; a crash loses at most one part."""
+
+VISITS_A_PART = 2_000_000
+"""Visits in one part of the event log at most, where everybody is there in every step."""
+
+
+def part_steps(people: int) -> int:
+    """Steps in one part of the log of a world of so many people, whoever lives how many of them."""
+    return max(1, min(PART_STEPS, VISITS_A_PART // max(people, 1)))
+
+
+def part_name(first: int) -> str:
+    """The file of the part that begins with a step."""
+    return f"part-{first:05d}.parquet"
+
+
+def first_step(name: str) -> int:
+    """The step that a part begins with, from the name of its file."""
+    return int(name.rpartition("-")[2].removesuffix(".parquet"))
+
 
 Key = tuple[str, str]
 """The two columns by which a visit names its list."""
@@ -77,11 +99,11 @@ def expanded(
 ) -> pl.LazyFrame:
     """One row a shown slot, in the order of the visits.
 
-    The item of slot s is ``items[(offset + place) % length]`` of its list, where ``place`` is s, or
-    ``places[s]`` where places that were used up are skipped.
+    The item of slot s is ``items[(offset + place) % length]`` of its list, where ``place`` is the
+    s-th bit that is set in the mask ``places``.
 
     Args:
-        visits: columns as log.VISITS; lists: columns as log.LISTS.
+        visits: columns as tables.VISITS; lists: columns as tables.LISTS.
         columns: which of :data:`COLUMNS`, in their order.
         key: what a visit's list is found by.
         inserted: whether slots may hold what did not come from the list.
@@ -90,7 +112,7 @@ def expanded(
     inner = {part for name in columns for part in _NEEDS.get(name, (name,))}
     of_lists = [name for name in _OF_LISTS if name in inner]
     by_place = [name for name in _BY_PLACE if name in inner]
-    rows = visits.filter(pl.col("slots") > 0)
+    rows = visits.with_columns(SLOTS).filter(pl.col("slots") > 0)
     if of_lists:
         held = {_OF_LISTS[name] for name in of_lists} | ({"items"} if by_place else set())
         rows = rows.join(
@@ -100,12 +122,15 @@ def expanded(
     exploded = ["slot", *by_place]
     made = [slot.cast(pl.List(pl.UInt8)).alias("slot")]
     if by_place:
-        place = pl.coalesce(pl.col("places").cast(pl.List(pl.Int64)), slot)
+        length = pl.col("items").list.len().alias("length")
         rows = rows.with_columns(
-            ((place + pl.col("offset")) % pl.col("items").list.len().cast(pl.Int64)).alias("at")
+            pl.struct("places", "offset", "slots", length)
+            .map_batches(_at, return_dtype=pl.List(pl.Int64), is_elementwise=True)
+            .alias("at")
         )
         made += [
-            _listed(_OF_LISTS[name]).list.gather(pl.col("at")).alias(name) for name in by_place
+            _listed(_OF_LISTS[name]).list.gather(pl.col("at"), null_on_oob=True).alias(name)
+            for name in by_place
         ]
     for name, source in (("rating", "ratings"), ("dwell_seconds", "dwell_seconds")):
         if name in inner:
@@ -141,6 +166,15 @@ def expanded(
     return rows.select(computed.get(name, pl.col(name)).alias(name) for name in columns)
 
 
+def _at(visits: pl.Series) -> pl.Series:
+    """Where in their lists the slots of each visit stand; 0 of a list without items."""
+    places, offset, slots, length = (one.to_numpy() for one in visits.struct.unnest())
+    k = int(slots.max()) if len(slots) else 1
+    at = places_of(places, k) + offset[:, None]
+    at %= np.maximum(length, 1).astype(np.int64)[:, None]
+    return first_of_rows(at, pl.Int64, slots)
+
+
 def _listed(column: str, like: str = "", kind: type[pl.DataType] = pl.Float32) -> pl.Expr:
     """A column of lists whose missing ones are lists of nulls, as long as they must be."""
     if column == "items":  # never missing
@@ -165,11 +199,19 @@ class Parts:
     refresh_every: int
     inserted: bool = False
 
+    def steps_of(self, number: int) -> range:
+        """The steps that one part holds; of the last one, as many as it may hold."""
+        first = first_step(self.events[number])
+        if number + 1 < len(self.events):
+            return range(first, first_step(self.events[number + 1]))
+        return range(first, first + PART_STEPS)
+
     def lists_of(self, number: int) -> list[str]:
         """The lists parts that the visits of one part can point into."""
-        start = number * PART_STEPS
-        first = (start - start % self.refresh_every) // PART_STEPS
-        return list(self.lists[first : number + 1])
+        start = first_step(self.events[number])
+        made = start - start % self.refresh_every  # at the earliest
+        begun = [first_step(name) for name in self.lists]
+        return list(self.lists[max(bisect_right(begun, made) - 1, 0) : number + 1])
 
 
 def lazy_events(store: Store, places: Sequence[Parts], catalog: Catalog) -> pl.LazyFrame:
@@ -225,10 +267,11 @@ def _pieces(
     held = sorted({_OF_LISTS[n] for n in _inner(columns) if n in _OF_LISTS} | {"items"})
     for number, name in enumerate(parts.events):
         if by_step is not None:
-            steps = np.arange(number * PART_STEPS, (number + 1) * PART_STEPS, dtype=np.int32)
+            steps = np.array(parts.steps_of(number), np.int32)
             if not pl.DataFrame({"step": steps}).select(by_step.any()).item():
                 continue
-        visits, lists = store.scan([name]), store.scan(parts.lists_of(number))
+        visits = store.scan([name], VISITS)
+        lists = store.scan(parts.lists_of(number), LISTS)
         n = int(visits.select(pl.len()).collect().item())
         if n > AT_ONCE:  # a part of a large world: read once, expanded in slices
             visits = visits.collect().lazy()

@@ -108,13 +108,14 @@ class Done(NamedTuple):
     """What is written about the n active people of a step.
 
     Attributes:
-        match: (n, k) float32; taken: (n, k) bool.
+        match: (n, k) float32; taken: (n, k) bool; bits: (n,) uint64 the same as Shown.bits.
         users, items: (n,) int32, of which the first ones are filled: who took what.
         totals: (6,) float64 sums over everybody, see ENTROPY and the names after it.
     """
 
     match: NDArray[np.float32]
     taken: NDArray[np.bool_]
+    bits: NDArray[np.uint64]
     users: NDArray[np.int32]
     items: NDArray[np.int32]
     totals: NDArray[np.float64]
@@ -298,7 +299,7 @@ def live(
     click_entropy, taste_shift, taste_entropy = people[10:]
     features, topics, quality, percentile, exposure = items
     constants, place, scale, vectors, luck = laws
-    match, taken, taken_by, taken_items, totals = done
+    match, taken, taken_bits, taken_by, taken_items, totals = done
     k = shown.shape[1]
     n_topics, dim = topics.shape[1], features.shape[1]
     width = (k + _LANES) // _LANES * _LANES  # the slots and the outside option, in whole lanes
@@ -351,6 +352,7 @@ def live(
                     chosen = j
             if not best > outside + temperature * noise[k]:
                 chosen = -1
+            taken_bits[at] = np.uint64(chosen >= 0) << np.uint64(max(chosen, 0))
             slots[u] += n_shown
             slate_match[u] += fits
             totals[MATCH] += fits
@@ -462,47 +464,41 @@ def next_pages(
     used: NDArray[np.bool_],
     reach: int,
     shown: NDArray[np.int32],
-    place: NDArray[np.uint8],
+    places: NDArray[np.uint64],
     slots: NDArray[np.uint8],
     begun: NDArray[np.int32],
-) -> bool:
+) -> None:
     """The next page of each person's list; see lists.Lists.serve, which says it in NumPy.
 
     Args:
         users: (n,); offset, length: (users,); items, used: (users, width): the lists. Offsets move
             on behind the last place shown.
         reach: places a page may reach over.
-        shown: (n, k), place: (n, k), slots: (n,), begun: (n,) filled in: items, places from the
+        shown: (n, k), places, slots, begun: (n,) filled in: items, mask of places from the
             offset, how many, and the offset they are counted from.
-
-    Returns:
-        Whether every page is simply the next k places.
     """
     k = shown.shape[1]
-    simple = True
     for r in range(len(users)):
         u = users[r]
         whole, at = length[u], offset[u]
         begun[r] = at
-        n, behind = 0, 0
-        for step in range(min(whole, reach)):
-            if n == k:
-                break
-            p = at + step
-            if p >= whole:
-                p -= whole
-            if not used[u, p]:
-                shown[r, n] = items[u, p]
-                place[r, n] = step
-                n += 1
-                behind = step + 1
+        n, step, behind = 0, 0, 0
+        p = at
+        near = min(whole, reach)
+        mask = np.uint64(0)
+        while step < near and n < k:  # what is free is not asked but counted: nothing to guess
+            free = not used[u, p]
+            shown[r, n] = items[u, p]
+            mask |= np.uint64(free) << np.uint64(step)
+            n += free
+            step += 1
+            behind = step if free else behind  # the last one found
+            p = 0 if p + 1 == whole else p + 1
         slots[r] = n
-        simple &= n == k and behind == k
+        places[r] = mask
         for j in range(n, k):
             shown[r, j] = -1
-            place[r, j] = 0
         offset[u] = (at + behind) % max(whole, 1)
-    return simple
 
 
 @_compiled
@@ -511,19 +507,21 @@ def numbers_of_pages(
     length: NDArray[np.int32],
     numbers: NDArray[np.float32],
     begun: NDArray[np.int32],
-    place: NDArray[np.uint8],
-    slots: NDArray[np.uint8],
+    places: NDArray[np.uint64],
     out: NDArray[np.float32],
 ) -> None:
     """Scores (or the like) of the places that :func:`next_pages` showed, NaN for empty slots."""
     k = out.shape[1]
     for r in range(len(users)):
         u = users[r]
-        for j in range(k):
+        mask, p, n = places[r], begun[r], 0
+        while mask:
+            out[r, n] = numbers[u, p]
+            n += 1 if mask & np.uint64(1) else 0
+            mask >>= np.uint64(1)
+            p = 0 if p + 1 == length[u] else p + 1
+        for j in range(n, k):
             out[r, j] = np.nan
-            if j < slots[r]:
-                p = begun[r] + np.int32(place[r, j])
-                out[r, j] = numbers[u, p if p < length[u] else p - length[u]]
 
 
 @_compiled
@@ -532,13 +530,17 @@ def use_up(
     length: NDArray[np.int32],
     used: NDArray[np.bool_],
     begun: NDArray[np.int32],
-    place: NDArray[np.uint8],
-    taken: NDArray[np.bool_],
+    places: NDArray[np.uint64],
+    taken: NDArray[np.uint64],
 ) -> None:
-    """Mark the places of the lists whose items were taken; ``place`` may have no columns."""
+    """Mark the places of the lists whose items were taken; ``taken`` are masks of slots."""
     for r in range(len(users)):
-        u = users[r]
-        for j in range(taken.shape[1]):
-            if taken[r, j]:
-                p = begun[r] + (np.int32(place[r, j]) if place.shape[1] else j)
-                used[u, p % max(length[u], 1)] = True
+        if taken[r]:
+            u = users[r]
+            mask, left, p = places[r], taken[r], begun[r]
+            while left and mask:
+                if mask & np.uint64(1):
+                    used[u, p] |= bool(left & np.uint64(1))
+                    left >>= np.uint64(1)
+                mask >>= np.uint64(1)
+                p = 0 if p + 1 == length[u] else p + 1

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..recommenders.border import NOTHING, Slates
-from .shown import Shown
+from .shown import Shown, bits
 
 _WORTH_COMPILING = 500
 """People in a batch from which on the compiled loops, which do the same, are loaded."""
@@ -32,14 +32,47 @@ class Page:
         offset: (n,) int32 place of the list at which the slate begins; after the last place of
             the list its first one follows.
         slots: (n,) uint8 how many items are shown.
-        place: (n, k) uint8 place of each slot, counted from the offset, or None where slot s
-            stands at place s for everybody; only those of the first ``slots`` mean something.
+        places: (n,) uint64 mask: bit p, the lowest being 0, says that place ``offset + p`` is
+            shown. Slots follow one another as places do, so slot s is bit number s of those set.
     """
 
     version: NDArray[np.int32]
     offset: NDArray[np.int32]
     slots: NDArray[np.uint8]
-    place: NDArray[np.uint8] | None
+    places: NDArray[np.uint64]
+
+    def place_of(self, rows: NDArray[np.integer], slots: NDArray[np.integer]) -> NDArray[np.int64]:
+        """(m,) the place, counted from the offset, of one slot in each of these rows."""
+        masks = self.places[rows]
+        every = places_of(masks, int(np.bitwise_count(masks).max(initial=1)))
+        found: NDArray[np.int64] = every[np.arange(len(rows)), slots]
+        return found
+
+
+_FIRST = np.array([(1 << n) - 1 for n in range(WIDEST + 1)], np.uint64)
+"""Masks of the first n places."""
+
+
+def first_places(slots: NDArray[np.integer]) -> NDArray[np.uint64]:
+    """(n,) masks of slates whose slot s stands at place s."""
+    masks: NDArray[np.uint64] = _FIRST[slots]
+    return masks
+
+
+def places_of(masks: NDArray[np.uint64], k: int) -> NDArray[np.int64]:
+    """(n, k) the places of the bits that are set in each mask, ascending; 0 where there are fewer.
+
+    Args:
+        masks: (n,) see :attr:`Page.places`; k: at least as many as any mask has set.
+    """
+    bytes_ = masks.astype("<u8").view(np.uint8).reshape(len(masks), 8)
+    row, place = np.nonzero(np.unpackbits(bytes_, axis=1, bitorder="little"))
+    if len(row) == len(masks) * k:  # full slates: they stand one after the other
+        return place.reshape(len(masks), k)
+    begin = np.cumsum(np.bitwise_count(masks), dtype=np.int64) - np.bitwise_count(masks)
+    found = np.zeros((len(masks), k), np.int64)
+    found[row, np.arange(len(row)) - begin[row]] = place
+    return found
 
 
 def whole_page(items: NDArray[np.int32], step: int) -> Page:
@@ -47,7 +80,7 @@ def whole_page(items: NDArray[np.int32], step: int) -> Page:
     n = len(items)
     full = items.size > 0 and bool((items >= 0).all())
     slots = np.full(n, items.shape[1], np.uint8) if full else (items >= 0).sum(1, dtype=np.uint8)
-    return Page(np.full(n, step, np.int32), np.zeros(n, np.int32), slots, None)
+    return Page(np.full(n, step, np.int32), np.zeros(n, np.int32), slots, first_places(slots))
 
 
 class Lists:
@@ -129,12 +162,12 @@ class Lists:
         plain &= ~self.used[users[:, None], at].any(axis=1)
         slots = np.full(len(users), k, np.uint8)
         ends = offset + k
-        place = None
         rest = np.flatnonzero(~plain)
+        places = first_places(slots)
         if len(rest):
-            place = np.tile(np.arange(k, dtype=np.uint8), (len(users), 1))
-            place[rest], slots[rest], ends[rest] = self._picked(users[rest])
-            at[rest] = (offset[rest, None] + place[rest]) % np.maximum(whole[rest], 1)
+            places[rest], slots[rest], ends[rest] = self._picked(users[rest])
+            near = places_of(places[rest], k)
+            at[rest] = (offset[rest, None] + near) % np.maximum(whole[rest], 1)
         empty = np.arange(k) >= slots[:, None]
 
         items = self.items[users[:, None], at]
@@ -144,7 +177,7 @@ class Lists:
             self._numbers_at("scores", users, at, empty),
             self._numbers_at("propensities", users, at, empty),
         )
-        page = Page(self.version[users], offset, slots, place)
+        page = Page(self.version[users], offset, slots, places)
         self.offset[users] = ends % np.maximum(length, 1)
         return slates, page
 
@@ -153,15 +186,15 @@ class Lists:
         from . import kernel
 
         n, k = len(users), self.slate
-        items, place = np.empty((n, k), np.int32), np.empty((n, k), np.uint8)
+        items, places = np.empty((n, k), np.int32), np.empty(n, np.uint64)
         slots, begun = np.empty(n, np.uint8), np.empty(n, np.int32)
         lists = self.offset, self.length, self.items, self.used
-        simple = kernel.next_pages(users, *lists, WIDEST, items, place, slots, begun)
+        kernel.next_pages(users, *lists, WIDEST, items, places, slots, begun)
         numbers = {name: np.empty((n, k), np.float32) for name in self.numbers}
         for name, out in numbers.items():
             given = self.numbers[name]
-            kernel.numbers_of_pages(users, self.length, given, begun, place, slots, out)
-        page = Page(self.version[users], begun, slots, None if simple else place)
+            kernel.numbers_of_pages(users, self.length, given, begun, places, out)
+        page = Page(self.version[users], begun, slots, places)
         return Slates(items, numbers.get("scores"), numbers.get("propensities")), page
 
     def _numbers_at(
@@ -179,8 +212,8 @@ class Lists:
 
     def _picked(
         self, users: NDArray[np.int32]
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int32]]:
-        """The next places that are not used up: (n, k) from the offset, how many, where they end.
+    ) -> tuple[NDArray[np.uint64], NDArray[np.uint8], NDArray[np.int32]]:
+        """The next places that are not used up: (n,) masks, how many, where they end.
 
         A slate reaches over at most 64 places, so it may be short where more are used up in a row.
         """
@@ -190,14 +223,9 @@ class Lists:
         step = np.arange(reach, dtype=np.int32)
         at = (offset[:, None] + step) % np.maximum(length, 1)[:, None]
         free = (step < length[:, None]) & ~np.take_along_axis(used, at, axis=1)
-        nth = free.cumsum(axis=1)
-        free &= nth <= self.slate
-        row, place = np.nonzero(free)
-        places = np.zeros((len(users), self.slate), np.uint8)
-        places[row, nth[row, place] - 1] = place
-        slots = free.sum(axis=1, dtype=np.uint8)
-        last = places[np.arange(len(users)), np.maximum(slots, 1) - 1].astype(np.int32)
-        return places, slots, np.where(slots > 0, offset + last + 1, offset)
+        free &= free.cumsum(axis=1) <= self.slate
+        behind = np.where(free, step + 1, 0).max(axis=1)
+        return bits(free), free.sum(axis=1, dtype=np.uint8), offset + behind
 
     def use_up(self, shown: Shown, page: Page) -> None:
         """Mark what people did away with: consumed, or rejected for good.
@@ -212,8 +240,7 @@ class Lists:
             from .kernel import use_up
 
             users = shown.users - self.first
-            where = np.empty((len(users), 0), np.uint8) if page.place is None else page.place
-            use_up(users, self.length, self.used, page.offset, where, shown.feedback.taken)
+            use_up(users, self.length, self.used, page.offset, page.places, shown.bits())
             return
         gone = shown.feedback.taken & (not self.repeat)
         if shown.feedback.rejected is not None:
@@ -225,7 +252,7 @@ class Lists:
             nth, place = np.nonzero(self.items[who[strange]] == item[strange, None])
             self.used[who[strange][nth], place] = True
             row, slot, who = row[~strange], slot[~strange], who[~strange]
-        at = page.offset[row] + (slot if page.place is None else page.place[row, slot])
+        at = page.offset[row] + page.place_of(row, slot)
         self.used[who, at % np.maximum(self.length[who], 1)] = True
 
     def withdraw(self, available: NDArray[np.bool_]) -> None:

@@ -18,7 +18,7 @@ from ..recommenders.training import n_parameters_of
 from .arms import Arm, arms_of
 from .checkpoints import CheckpointClock
 from .columns import Columns
-from .events import PART_STEPS
+from .events import first_step, part_name, part_steps
 from .experiment import Served, Split, treated
 from .log import PartLog
 from .newcomers import to_arrays
@@ -212,7 +212,7 @@ class ArmRun:
         while world.columns.t < steps:
             self.advance(world)
             self.tick(1, self.arm.name)
-            if world.columns.t % PART_STEPS == 0 or world.columns.t == steps:
+            if self.part_ends(world):
                 self.write_part(world)
                 if world.columns.t < steps and self.clock.due(world.columns.t):
                     with self.clock.saving(world.columns.t):
@@ -357,20 +357,25 @@ class ArmRun:
         for name in now:
             self.series[name].append(now[name])
 
-    def _part(self, number: int, what: str) -> str:
-        return f"{self.prefix}{what}/{self.place}/part-{number:05d}.parquet"
+    def part_ends(self, world: World) -> bool:
+        """Whether the step just lived is the last one of a part of the log."""
+        t = world.columns.t
+        return t % part_steps(len(world.columns.users)) == 0 or t == self.study.study.steps
 
     def write_part(self, world: World) -> None:
-        number = (world.columns.t - 1) // PART_STEPS
+        """The steps lived since the last part, as files."""
+        last, length = world.columns.t - 1, part_steps(len(world.columns.users))
+        file = f"{self.place}/{part_name(last - last % length)}"
         for what, frame in self.log.frames().items():
-            self.store.put_frame(self._part(number, what), frame)
+            self.store.put_frame(f"{self.prefix}{what}/{file}", frame)
         if world.persons is not None and world.persons.client is not None:
-            self.store.put_frame(self._part(number, "talk"), world.persons.said())
+            self.store.put_frame(f"{self.prefix}talk/{file}", world.persons.said())
 
     def remove_parts(self, first: int) -> None:
+        """What was written of a step and of those after it."""
         for what in ("lists", "events", "talk"):
             for name in self.store.listing(f"{self.prefix}{what}/{self.place}/"):
-                if int(name[-13:-8]) >= first:
+                if first_step(name) >= first:
                     self.store.remove(name)
 
     # -- checkpoints -------------------------------------------------------------------------
@@ -450,7 +455,7 @@ class ArmRun:
             guard.load_state(under(held, "model/"))
             guard.faults = Faults.from_dict(json.loads(held["faults"].tobytes()))
             platform.training.load_state(under(held, "training/"), guard)
-        self.remove_parts(world.columns.t // PART_STEPS)
+        self.remove_parts(world.columns.t)
 
 
 def under(held: Arrays, prefix: str) -> Arrays:

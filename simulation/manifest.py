@@ -17,7 +17,7 @@ from .journal import file_sha256
 from .store import DiskStore
 
 NAME = "manifest.json"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 Manifest = dict[str, Any]
 

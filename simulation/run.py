@@ -22,6 +22,7 @@ from .manifest import read_manifest, verify
 from .people import UserModel, space_of
 from .store import DiskStore, Store, being_written
 from .study import BehaviourSection, RecommenderSection, Study, label_of
+from .tables import LISTS, SLOTS, VISITS
 from .training import SCHEMA as TRAINING_SCHEMA
 
 if TYPE_CHECKING:
@@ -193,8 +194,10 @@ class Run:
         to read than :meth:`events`. A full log knows no visits without a slot.
         """
         found = self._log(arm, world)
-        parts = self._store.scan([name for parts in found for name in parts.events])
-        if self.study.study.log == "full":
+        names = [name for parts in found for name in parts.events]
+        full = self.study.study.log == "full"
+        parts = self._store.scan(names, None if full else VISITS)
+        if full:
             return parts.group_by("step", "user", maintain_order=True).agg(
                 pl.col("list_version").first(),
                 pl.len().cast(pl.UInt32).alias("slots"),
@@ -208,7 +211,7 @@ class Run:
             "step",
             "user",
             "list_version",
-            pl.col("slots").cast(pl.UInt32),
+            SLOTS.cast(pl.UInt32),
             pl.col("taken", "rejected").bitwise_count_ones(),
         )
 
@@ -227,7 +230,7 @@ class Run:
             raise UserError(
                 'this run kept slates and no lists ([study] log = "full"); read them with events()'
             )
-        return self._store.scan(names)
+        return self._store.scan(names, LISTS)
 
     def _log(self, arm: str, world: int) -> list[Parts]:
         """Where an arm's log is, shard by shard."""

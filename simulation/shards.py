@@ -24,7 +24,6 @@ from ..recommenders.errors import UserError
 from ..recommenders.faults import Faults
 from ..recommenders.randomness import child_seed
 from .arms import arms_of
-from .events import PART_STEPS
 from .experiment import Served
 from .live import ArmRun, under, variants
 from .measures import inequality, means
@@ -207,8 +206,7 @@ class Shard(ArmRun):
             society.hear(self._border, opinion)
         before = len(platform.clicks_user)
         self.advance(world)
-        t = world.columns.t
-        if t % PART_STEPS == 0 or t == self.study.study.steps:
+        if self.part_ends(world):
             self.write_part(world)
         users, items = platform.clicks_user[before:], platform.clicks_item[before:]
         nobody = np.empty(0, np.int32)

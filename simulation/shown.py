@@ -25,6 +25,7 @@ class Shown:
         feedback: (n, k) columns of what people did.
         took: who took something and what, where everybody takes one thing at most and that is
             known already; else None.
+        taken_bits: (n,) what :meth:`bits` says, where it is known already; else None.
         from_friends: (n, k) which slots hold what friends shared, or None where nobody shares.
     """
 
@@ -35,7 +36,12 @@ class Shown:
     match: NDArray[np.float32]
     feedback: Feedback
     took: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None
+    taken_bits: NDArray[np.uint64] | None = None
     from_friends: NDArray[np.bool_] | None = None
+
+    def bits(self) -> NDArray[np.uint64]:
+        """(n,) the slots that were taken as bits of a mask, the first one lowest."""
+        return bits(self.feedback.taken) if self.taken_bits is None else self.taken_bits
 
     @property
     def position(self) -> NDArray[np.int64]:
@@ -64,3 +70,11 @@ class Shown:
     def encounter(self, step: int) -> Encounter:
         """The same as the laws of change see it."""
         return Encounter(self.users, self.items, self.match, self.feedback, step)
+
+
+def bits(flags: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """(n,) the k <= 64 flags of each row as bits, the first one lowest."""
+    row, place = np.divmod(np.flatnonzero(flags), flags.shape[1])
+    masks = np.zeros(len(flags), np.uint64)
+    np.add.at(masks, row, np.uint64(1) << place.astype(np.uint64))  # a sum, as each bit comes once
+    return masks

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..recommenders.errors import CannotWrite, UserError
 from .journal import Journal
+from .tables import Schema, complete
 
 _MANIFEST = "manifest.json"
 _LOCK, _WORKERS = ".lock", ".lock-workers"
@@ -31,10 +32,14 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class Store(Protocol):
-    """Named frames, arrays and JSON documents; names are relative POSIX paths."""
+    """Named frames, arrays and JSON documents; names are relative POSIX paths.
+
+    ``scan`` reads frames one below the other, with a schema also where some of its columns were
+    left out (tables.py); a schema names every column.
+    """
 
     def put_frame(self, name: str, frame: pl.DataFrame) -> None: ...
-    def scan(self, names: list[str]) -> pl.LazyFrame: ...
+    def scan(self, names: list[str], schema: Schema | None = None) -> pl.LazyFrame: ...
     def put_arrays(self, name: str, arrays: Arrays) -> None: ...
     def arrays(self, name: str) -> Arrays: ...
     def put_json(self, name: str, value: Any) -> None: ...
@@ -53,9 +58,9 @@ class MemoryStore:
     def put_frame(self, name: str, frame: pl.DataFrame) -> None:
         self._held[name] = frame
 
-    def scan(self, names: list[str]) -> pl.LazyFrame:
+    def scan(self, names: list[str], schema: Schema | None = None) -> pl.LazyFrame:
         frames: list[pl.LazyFrame] = [self._held[name].lazy() for name in names]
-        return pl.concat(frames)
+        return pl.concat([complete(frame, schema) for frame in frames] if schema else frames)
 
     def put_arrays(self, name: str, arrays: Arrays) -> None:
         self._held[name] = {key: np.array(value) for key, value in arrays.items()}
@@ -126,8 +131,11 @@ class DiskStore:
             ),
         )
 
-    def scan(self, names: list[str]) -> pl.LazyFrame:
-        return pl.scan_parquet([self.root / name for name in names], glob=False)
+    def scan(self, names: list[str], schema: Schema | None = None) -> pl.LazyFrame:
+        paths = [self.root / name for name in names]
+        if schema is None:
+            return pl.scan_parquet(paths, glob=False)
+        return pl.scan_parquet(paths, glob=False, schema=schema, missing_columns="insert")
 
     def put_arrays(self, name: str, arrays: Arrays) -> None:
         self._write(name, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]

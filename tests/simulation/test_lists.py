@@ -63,8 +63,7 @@ def test_what_was_taken_is_skipped_until_the_next_refresh():
     slates, page = lists.serve(me)
     assert slates.items[0].tolist() == [0, 2, 3, -1]
     assert page.slots.tolist() == [3]
-    assert page.place is not None
-    assert page.place[0, :3].tolist() == [0, 2, 3]
+    assert page.places.tolist() == [0b1101]
     use_up(lists, me, page, slates.items == 3)  # the slot is not the place
     assert lists.serve(me)[0].items[0].tolist() == [0, 2, -1, -1]
 
@@ -241,9 +240,6 @@ def test_the_compiled_pages_are_the_numpy_pages(width, slate, monkeypatch):
         assert np.array_equal(a.scores, b.scores, equal_nan=True)
         assert page.slots.tolist() == other.slots.tolist()
         assert page.offset.tolist() == other.offset.tolist()
-        assert (page.place is None) == (other.place is None)
-        if page.place is not None:
-            shown = np.arange(slate) < page.slots[:, None]
-            assert (page.place[shown] == other.place[shown]).all()
+        assert page.places.tolist() == other.places.tolist()
         for name in ("offset", "used"):
             assert (getattr(pair[0], name) == getattr(pair[1], name)).all()
