@@ -28,7 +28,7 @@ class Adapter:
         distribution: what is installed.
         target: ``module:class`` of the adapter.
         example: how one of its recommenders is named.
-        extra: of LoopAudit, with which it is installed.
+        extra: of LoopAudit, with which it is installed; "" where it always is.
     """
 
     library: str
@@ -47,7 +47,7 @@ class Adapter:
     @property
     def install(self) -> str:
         """How the library comes to be there."""
-        return f"pip install 'loopaudit[{self.extra}]'"
+        return f"pip install 'loopaudit[{self.extra}]'" if self.extra else "comes with LoopAudit"
 
     @property
     def version(self) -> str | None:
@@ -59,7 +59,7 @@ class Adapter:
 
 
 _HERE = __package__
-ADAPTERS = (
+_BY_PACKAGE = (
     Adapter(
         "implicit",
         "implicit",
@@ -76,7 +76,28 @@ ADAPTERS = (
         "lenskit.knn:EASEScorer",
         "lenskit",
     ),
+    Adapter(
+        "Cornac",
+        "cornac",
+        "cornac",
+        f"{_HERE}.cornac:CornacRecommender",
+        "cornac.models:BPR",
+        "cornac",
+    ),
 )
+
+SKLEARN = Adapter(
+    "scikit-learn",
+    "sklearn",
+    "scikit-learn",
+    f"{_HERE}.sklearn:SklearnRecommender",
+    "sklearn.decomposition:NMF",
+    "",
+)
+ADAPTERS = (*_BY_PACKAGE, SKLEARN)
+"""Every adapter, as ``loopaudit list libraries`` shows them."""
+
+_WAYS = ("decision_function", "predict_proba", "predict", "kneighbors", "inverse_transform")
 
 
 def adapter_of(thing: object) -> Adapter | None:
@@ -93,4 +114,14 @@ def adapter_of(thing: object) -> Adapter | None:
     else:
         written = [c.__module__ for c in type(thing).__mro__]
     packages = {module.partition(".")[0] for module in written}
-    return next((a for a in ADAPTERS if a.package in packages), None)
+    found = next((a for a in _BY_PACKAGE if a.package in packages), None)
+    if found is None and not inspect.isroutine(thing) and _like_sklearn(thing):
+        return SKLEARN
+    return found
+
+
+def _like_sklearn(thing: object) -> bool:
+    """It fits and has a way to scores, and does not recommend by itself (see ``sklearn.py``)."""
+    if hasattr(thing, "recommend") or not callable(getattr(thing, "fit", None)):
+        return False
+    return any(hasattr(thing, way) for way in _WAYS)

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from ..border import NOTHING, Capabilities, Requests, Slates
 from ..errors import UserError
 from ..interactions import Interactions
-from .library import LibraryRecommender
+from .library import LibraryRecommender, newest_pairs
 
 _READS_HISTORY = frozenset(
     {"ItemKNNScorer", "UserKNNScorer", "EASEScorer", "SLIMScorer", "ImplicitMFScorer"}
@@ -126,8 +126,8 @@ def _history(scorer: object) -> Any:
 
 def _dataset(log: Interactions) -> Dataset:
     """Pairs of the log, the newest where one repeats, with its rating where there is one."""
+    log = newest_pairs(log)
     columns: dict[str, Any] = {"user_id": log.user.astype(np.int64), "item_id": log.item}
     if log.value is not None:
         columns["rating"] = log.value.astype(np.float64)
-    frame = pd.DataFrame(columns).drop_duplicates(["user_id", "item_id"], keep="last")
-    return from_interactions_df(frame)
+    return from_interactions_df(pd.DataFrame(columns))

@@ -62,8 +62,9 @@ class LibraryRecommender:
         """Train a fresh copy on the whole log."""
         self._n_items = len(catalog)
         self._trained = np.bincount(log.user, minlength=log.n_users) > 0
-        self.model = copy.deepcopy(self._settings)
-        self._train(log, seed & 0x7FFFFFFF)  # libraries take 32 bits
+        seed &= 0x7FFFFFFF  # libraries take 32 bits
+        self.model = self._fresh(seed)
+        self._train(log, seed)
 
     def score(self, requests: Requests) -> NDArray[np.float32]:
         """(n, items) the library's scores; -inf where it has none."""
@@ -100,9 +101,20 @@ class LibraryRecommender:
     def _can(self, model: Any) -> Capabilities:
         raise NotImplementedError
 
+    def _fresh(self, seed: int) -> Any:
+        """A model that has learnt nothing, with the settings of the one that was given."""
+        return copy.deepcopy(self._settings)
+
     def _train(self, log: Interactions, seed: int) -> None:
         raise NotImplementedError
 
     def _rows(self, requests: Requests) -> NDArray[np.floating]:
         """(n, items) scores of people whom it can serve, NaN or -inf for none."""
         raise NotImplementedError
+
+
+def newest_pairs(log: Interactions) -> Interactions:
+    """The log with one row for each person and item, the newest, in the order of time."""
+    pair = log.user.astype(np.int64) * log.n_items + log.item
+    newest = len(log) - 1 - np.unique(pair[::-1], return_index=True)[1]
+    return log.take(np.sort(newest))
