@@ -20,6 +20,10 @@ TITLE = "<script>document.title='stolen'</script>"
 ERROR = "<img src=x onerror=\"document.title='stolen'\"> & '\"--></style></title></svg>"
 
 
+ONE_EPOCH = ("learning", "epoch", "worlds", "mean", "low", "high")
+TRAINED = {"losses": {**{name: [1] for name in ONE_EPOCH}, "step": [-1]}, "name": EVIL}
+
+
 def hostile(make_result: Any) -> Any:
     """A result in which every text that others write tries to run."""
     label = f"evil{TITLE}"
@@ -58,7 +62,7 @@ def hostile(make_result: Any) -> Any:
         faults={label: {"requests": 3, "counts": {ERROR: 3}, "examples": [ERROR, TITLE, EVIL]}},
         versions={TITLE: ERROR},
         manifest={"files": {TITLE: ERROR}, "recommenders": {TITLE: ERROR}},
-        training={TITLE: ERROR},
+        training={label: {**TRAINED, "note": ERROR, "args": {TITLE: ERROR}}, TITLE: {ERROR: EVIL}},
         realism={"rows": [{"name": TITLE, "kind": ERROR}]},
     )
 
