@@ -88,6 +88,12 @@ class Guard:
         """Whether it offers scores of the whole catalog."""
         return self.capabilities.scores != "none" and callable(self._attribute("score"))
 
+    @property
+    def _tells_more(self) -> bool:
+        """Whether its lists are or say more than what its scores rank first."""
+        says = self.capabilities
+        return says.stochastic or "explanations" in says.outputs
+
     # -- learning ------------------------------------------------------------------------------
 
     def fit(
@@ -199,8 +205,9 @@ class Guard:
         n = len(requests)
         self.faults.requests += n
         answer = Answer(n, requests.k)
-        # a policy that draws its slates must draw them itself; its scores are not its behaviour
-        by_score = self.can_score and not self.capabilities.stochastic
+        # a policy that draws its slates must draw them itself: its scores are not its behaviour;
+        # and one that explains them must be asked for them
+        by_score = self.can_score and not self._tells_more
         serve = self._by_score if by_score else self._by_list
         size = self._batch(n)
         for cut in blocks(n, self.n_items) if by_score else [np.arange(n)]:

@@ -53,6 +53,7 @@ RECOMMENDERS: BuiltIn = {
     "ldiffrec": (f"{_HERE}.generative.ldiffrec:LDiffRec", "a diffusion model of histories' codes"),
     "zeroshot": (f"{_HERE}.language.zeroshot:ZeroShot", "a language model told the history"),
     "sasrec": (f"{_HERE}.generative.sasrec:SASRec", "a causal transformer over item sequences"),
+    "textlm": (f"{_HERE}.generative.textlm:TextLM", "a small language model that says titles"),
 }
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _MODULE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")

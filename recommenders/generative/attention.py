@@ -26,16 +26,32 @@ class Block(nn.Module):
         self.narrow = linear(2 * size, size, luck)
 
     def forward(self, x: Tensor, share: float, luck: torch.Generator | None) -> Tensor:
+        q, k, v = self.asked(x)
+        return self.answered(x, self.attend(q, k, v, share, luck), share, luck)
+
+    def asked(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values: (batch, heads, length, size / heads) each."""
         batch, length, size = x.shape
         parts = self.query_key_value(self.norm_attend(x))  # (batch, length, 3 size)
         parts = parts.view(batch, length, 3, self.heads, size // self.heads)
-        q, k, v = parts.permute(2, 0, 3, 1, 4)  # (batch, heads, length, size / heads) each
-        match = (
-            q @ k.transpose(2, 3) / (size // self.heads) ** 0.5
-        )  # (batch, heads, length, length)
+        q, k, v = parts.permute(2, 0, 3, 1, 4)
+        return q, k, v
+
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, share: float, luck: torch.Generator | None
+    ) -> Tensor:
+        """(batch, heads, length, size / heads) what each position sees of those up to it."""
+        length, width = q.shape[2:]
+        match = q @ k.transpose(2, 3) / width**0.5  # (batch, heads, length, length)
         future = torch.ones(length, length, dtype=torch.bool).triu(1)
         weight = match.masked_fill(future, float("-inf")).softmax(dim=3)
-        seen = (dropout(weight, share, luck) @ v).transpose(1, 2)  # (batch, length, heads, ...)
-        x = x + dropout(self.mix_heads(seen.reshape(batch, length, size)), share, luck)
+        return dropout(weight, share, luck) @ v
+
+    def answered(
+        self, x: Tensor, seen: Tensor, share: float, luck: torch.Generator | None
+    ) -> Tensor:
+        """(batch, length, size) after both branches, from what the heads saw."""
+        seen = seen.transpose(1, 2).reshape(x.shape)  # (batch, length, size)
+        x = x + dropout(self.mix_heads(seen), share, luck)
         fed = self.narrow(torch.relu(self.widen(self.norm_feed(x))))  # (batch, length, size)
         return x + dropout(fed, share, luck)

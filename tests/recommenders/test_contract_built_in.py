@@ -13,6 +13,7 @@ from loopaudit.recommenders.generative.multdae import MultDAE
 from loopaudit.recommenders.generative.multvae import MultVAE
 from loopaudit.recommenders.generative.recvae import RecVAE
 from loopaudit.recommenders.generative.sasrec import SASRec
+from loopaudit.recommenders.generative.textlm import TextLM
 from loopaudit.recommenders.testing import RecommenderContract
 
 
@@ -103,3 +104,26 @@ class TestLDiffRec(Exact):
 class TestSASRec(Exact):
     def make(self):
         return SASRec(embedding_size=16, max_length=12, epochs=2)
+
+
+SMALL = {"embedding_size": 16, "blocks": 1, "max_length": 24, "epochs": 2}
+
+
+class TestTextLM(Exact):
+    def make(self):
+        return TextLM(**SMALL)
+
+
+class TestTextLMThatDraws(Exact):
+    def make(self):
+        return TextLM(**SMALL, sample=True)
+
+
+class TestTextLMWithoutACatalog(Exact):
+    def make(self):
+        return TextLM(**SMALL | {"epochs": 12}, constrained=False, beams=60)
+
+
+class TestTextLMThatExplains(Exact):
+    def make(self):
+        return TextLM(**SMALL, explain="evidence")
