@@ -1,8 +1,9 @@
 """Finds the catalog item that a generated title means, or says that there is none.
 
-Exact titles first, then aliases (names in brackets, what stands before or behind a colon), then
-near spellings. A doubt is never settled by guessing: a title that fits two works, or another
-year's, is no match. How often that is right is measured in benchmarks/titles.py.
+Exact titles first, then other names, then parts of titles and near spellings where the years
+agree: without a year "The Wedding Singer" is one letter from "The Wedding Ringer", and "Resident
+Evil" the head of its last sequel. A title that fits two works, or another year's, is no match. How
+often that is right is measured by benchmarks/titles.py; docs/language-models.md has the figures.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Literal
 
 from ..errors import UserError
 
+_Index = dict[str, list[int]]
 How = Literal["exact", "alias", "fuzzy", "ambiguous", "other_year", "none"]
 
 THRESHOLD = 0.9
@@ -29,7 +31,8 @@ _BRACKETS = re.compile(r"(?<=\S)\s*[(\[]([^()\[\]]*)[)\]]")
 _YEAR = re.compile(r"^(1[89]\d\d|20\d\d)\b(?: (?:film|movie|tv series|video|remake|version))?$")
 _KIND = re.compile(r"^(?:film|movie|tv series|tv|series|franchise|video|v)$", re.IGNORECASE)
 _AKA = re.compile(r"^(?:a\.?k\.?a\.?|also known as)\s+", re.IGNORECASE)
-_PARTS = re.compile(r"\s*:\s+|\s+[-\u2013\u2014]\s+|,? or:? (?=[(A-Z])")
+_PARTS = re.compile(r"\s*:\s+|\s+[-\u2013\u2014]\s+")
+_DOUBLE = re.compile(r",? or[:,]? (?=[(A-Z])")
 _EMPTY_WORDS = "part episode chapter volume vol the movie film a an of and"
 _WORDS = "zero one two three four five six seven eight nine ten eleven twelve thirteen"
 _ROMAN = "ii iii iv v vi vii viii ix x"
@@ -37,6 +40,7 @@ _NUMBERS = {
     **{word: str(number) for number, word in enumerate(_WORDS.split())},
     **{word: str(number) for number, word in enumerate(_ROMAN.split(), start=2)},
 }
+_LONG = 16  # letters from which one wrong letter hardly makes another work
 _SILENT = "'`.\u2018\u2019\u00b4"
 
 
@@ -59,7 +63,7 @@ class Title:
     Attributes:
         key: the title itself, folded, in its natural order ("Matrix, The" as "the matrix").
         year: in brackets behind it, or None.
-        others: other names in brackets, folded.
+        others: other names, in brackets or behind an "or", folded.
         heads, tails: the title up to, and from, each colon or dash, folded; longest first.
     """
 
@@ -77,7 +81,7 @@ class Title:
     @property
     def outline(self) -> str:
         """The first part and the last: "Star Wars: A New Hope"."""
-        return f"{self.heads[-1]} {self.tails[-1]}" if self.heads and self.tails else ""
+        return f"{self.heads[-1]} {self.tails[-1]}" if self.heads and self.tails else self.key
 
 
 def taken_apart(text: str) -> Title:
@@ -100,10 +104,12 @@ def taken_apart(text: str) -> Title:
             others.append(folded(_natural(_AKA.sub("", inside))))
     main = re.sub(r" or$", "", _natural(_BRACKETS.sub("", text).strip()))
     key = folded(main) or text.casefold()
+    if len(double := _DOUBLE.split(main)) == 2:
+        others.extend(map(folded, double))
     parts = _PARTS.split(main)
     heads = [folded(" ".join(parts[:n])) for n in range(len(parts) - 1, 0, -1)]
     tails = [folded(" ".join(parts[n:])) for n in range(1, len(parts))]
-    return Title(key, year, _said(others), _said(heads), _said(tails))
+    return Title(key, year, _telling(others), _telling(heads), _telling(tails))
 
 
 @dataclass(frozen=True)
@@ -127,8 +133,9 @@ class TitleMatcher:
 
     Args:
         titles: (items,) of the catalog.
-        threshold: least similarity of a near spelling (normalised Indel similarity of the titles
-            without article, Levenshtein 1966); 1 for none but exact ones and aliases.
+        threshold: least similarity of a near spelling where the years agree (normalised Indel
+            similarity of the titles without article, as rapidfuzz.fuzz.ratio); half way from there
+            to 1, and 16 letters, where they are not told. 1 for exact ones and other names only.
         aliases: further names: what may be generated -> the catalog's title.
 
     Raises:
@@ -152,23 +159,24 @@ class TitleMatcher:
             )
         self.threshold = threshold
         self._titles = [taken_apart(title) for title in titles]
-        self._names: dict[str, list[int]] = defaultdict(list)
-        self._others: dict[str, list[int]] = defaultdict(list)
-        self._parts: dict[str, list[int]] = defaultdict(list)
+        self._names: _Index = defaultdict(list)
+        self._others: _Index = defaultdict(list)
+        self._parts: _Index = defaultdict(list)
         for item, title in enumerate(self._titles):
             self._names[title.bare].append(item)
-            for name in title.others:
-                self._others[_bare(name)].append(item)
-            for name in {*title.heads, *title.tails, title.outline}:
-                if _tells(name):
-                    self._parts[_bare(name)].append(item)
+            for name in {title.bare.replace(" ", ""), title.outline, *title.others}:
+                if _bare(name) != title.bare:
+                    self._others[_bare(name)].append(item)
+            for name in {*title.heads, *title.tails}:
+                self._parts[_bare(name)].append(item)
+        self._bares = list(self._names)
+        self._known: dict[str, Match] = {}
         for name, meant in (aliases or {}).items():
             found = self.match(meant)
             if found.item < 0:
                 raise UserError(f"aliases: {meant!r} (for {name!r}) is no title of the catalog")
             self._others[taken_apart(name).bare].append(found.item)
-        self._bares = list(self._names)
-        self._known: dict[str, Match] = {}
+        self._known.clear()
 
     def __len__(self) -> int:
         return len(self._titles)
@@ -186,25 +194,33 @@ class TitleMatcher:
     def _match(self, asked: Title) -> Match:
         doubt: Match | None = None
         for how, name, among in self._ways(asked):
-            if items := among.get(name):
+            if items := among.get(_bare(name)):
                 found = self._of_year(items, asked, how)
                 if found.item >= 0:
                     return found
                 doubt = doubt or found
+        for name, among in self._partial_ways(asked):
+            items = [i for i in among.get(_bare(name), ()) if self._agree(asked, i)]
+            if items:
+                return self._of_year(items, asked, "alias")
         return doubt or self._near(asked)
 
-    def _ways(self, asked: Title) -> Iterable[tuple[How, str, Mapping[str, list[int]]]]:
-        """Names to look for, the surest first."""
-        yield "exact", asked.bare, self._names
-        yield "alias", asked.bare, self._others
-        for name in asked.others:
-            yield "alias", _bare(name), self._names
-            yield "alias", _bare(name), self._others
-        yield "alias", asked.bare, self._parts
-        for name in asked.tails:  # the head alone would be the first part of a series
-            if _tells(name) and " " in _bare(name):
-                yield "alias", _bare(name), self._names
-                yield "alias", _bare(name), self._parts
+    def _ways(self, asked: Title) -> Iterable[tuple[How, str, _Index]]:
+        """Names that mean the work whether or not a year is told."""
+        yield "exact", asked.key, self._names
+        yield "exact", asked.key, self._others
+        yield "exact", asked.bare.replace(" ", ""), self._others
+        yield "exact", asked.bare.replace(" ", ""), self._names
+        yield "alias", asked.outline, self._names
+        yield "alias", asked.outline, self._others
+
+    def _partial_ways(self, asked: Title) -> Iterable[tuple[str, _Index]]:
+        """Names that sequels and others share, so that the year has to tell."""
+        yield asked.key, self._parts
+        for name in (*asked.others, *asked.tails, *asked.heads):
+            yield name, self._names
+            yield name, self._others
+            yield name, self._parts
 
     def _of_year(self, items: Sequence[int], asked: Title, how: How) -> Match:
         """The one of these items that fits the year; of twins in the catalog, the first."""
@@ -225,7 +241,7 @@ class TitleMatcher:
         from rapidfuzz import fuzz, process
 
         near = process.extract(
-            asked.bare, self._bares, scorer=fuzz.ratio, score_cutoff=100 * self.threshold, limit=10
+            asked.bare, self._bares, scorer=fuzz.ratio, score_cutoff=100 * self.threshold, limit=20
         )
         best: Match | None = None
         for name, score, _ in near:
@@ -233,13 +249,20 @@ class TitleMatcher:
                 break
             if _numbers(name) != _numbers(asked.bare):
                 continue  # a sequel is another work
-            found = self._of_year(self._names[name], asked, "fuzzy")
+            items = [i for i in self._names[name] if self._agree(asked, i)]
+            if score >= 50 * (1 + self.threshold) and len(name) >= _LONG:
+                items = items or self._names[name]
+            found = self._of_year(items, asked, "fuzzy")
             if found.item < 0:
                 continue
             if best is not None:
                 return Match(-1, "ambiguous")
             best = Match(found.item, "fuzzy", score / 100)
         return best or Match(-1, "none")
+
+    def _agree(self, asked: Title, item: int) -> bool:
+        """Whether both years are known and the same; a sequel often comes a year later."""
+        return asked.year is not None and asked.year == self._titles[item].year
 
 
 def _natural(text: str) -> str:
@@ -259,8 +282,8 @@ def _tells(name: str) -> bool:
     return any(not word.isdigit() and word not in _EMPTY_WORDS.split() for word in name.split())
 
 
-def _said(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(name for name in names if name)
+def _telling(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if _tells(name))
 
 
 def _same_year(asked: int | None, known: int | None) -> bool:
