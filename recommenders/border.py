@@ -93,6 +93,14 @@ class LateColumns(Mapping[str, NDArray[np.generic]]):
 
 
 @dataclass(frozen=True)
+class Turn:
+    """One thing said in a conversation: by the "user" or by the "system", and what."""
+
+    speaker: Literal["user", "system"]
+    text: str
+
+
+@dataclass(frozen=True)
 class Requests:
     """One batch: who asks, what they did before, how many items they want.
 
@@ -105,6 +113,7 @@ class Requests:
         attributes: named (n,) arrays, e.g. ``{"gender": array(["F", "M", ...])}``.
         unwanted: n rows of items that a person rejected, which the harness never lets through;
             None where nobody rejected anything.
+        dialogue: n conversations so far, oldest turn first; None where nobody talks.
     """
 
     users: NDArray[np.int32]
@@ -114,6 +123,7 @@ class Requests:
     step: int = 0
     attributes: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
     unwanted: Ragged | None = None
+    dialogue: tuple[tuple[Turn, ...], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.users)
@@ -131,6 +141,7 @@ class Requests:
             if isinstance(known, LateColumns)
             else {name: column[rows] for name, column in known.items()},
             None if self.unwanted is None else self.unwanted.take(rows),
+            None if self.dialogue is None else tuple(self.dialogue[row] for row in rows.tolist()),
         )
 
     def uniform(self, purpose: str, columns: int | NDArray[np.integer]) -> NDArray[np.float64]:

@@ -51,6 +51,12 @@ RECOMMENDERS: BuiltIn = {
     "cfgan": (f"{_HERE}.generative.cfgan:CFGAN", "an adversarial generator of purchases"),
     "diffrec": (f"{_HERE}.generative.diffrec:DiffRec", "a diffusion model of histories"),
     "ldiffrec": (f"{_HERE}.generative.ldiffrec:LDiffRec", "a diffusion model of histories' codes"),
+    "tfidf": (f"{_HERE}.classic.tfidf:TfIdf", "items whose words are those of the history"),
+    "rerank": (f"{_HERE}.language.rerank:Reranked", "a language model picks what another found"),
+    "conversation": (
+        f"{_HERE}.language.conversation:Conversation",
+        "a language model that recommends as it talks",
+    ),
     "zeroshot": (f"{_HERE}.language.zeroshot:ZeroShot", "a language model told the history"),
     "sasrec": (f"{_HERE}.generative.sasrec:SASRec", "a causal transformer over item sequences"),
     "textlm": (f"{_HERE}.generative.textlm:TextLM", "a small language model that says titles"),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from ..border import Turn
 from ..errors import UserError, unknown_name
 from ..faults import plain
 from .chat import Message
@@ -93,6 +94,13 @@ def quoted(text: str, length: int = 120) -> str:
     return json.dumps(plain(text)[:length], ensure_ascii=False)
 
 
+def spoken_turns(turns: Iterable[Turn], *, quote: bool = True) -> str:
+    """A conversation, one turn a line; unquoted as it was said, for prompts that were published."""
+    names = {"user": "User", "system": "System"}
+    said = ((names[turn.speaker], turn.text) for turn in turns)
+    return "\n".join(f"{who}: {quoted(text, 500) if quote else text}" for who, text in said)
+
+
 def numbered(titles: Iterable[str]) -> str:
     """Titles as a numbered list of JSON strings, or a line that says there are none."""
     lines = [f"{n}. {quoted(title)}" for n, title in enumerate(titles, start=1)]
@@ -122,3 +130,30 @@ EXPLAINED = Prompt(
     ZERO_SHOT.user,
 )
 """The same, with a sentence for each title."""
+
+RERANKED = Prompt(
+    "You are a recommender system.\n" + _DATA + "Answer with one JSON object and nothing else:\n"
+    '{"picks": [NUMBER, NUMBER, ...]}\n'
+    "It holds $k different numbers of the list of candidates, the best for this person first.",
+    "The person's history, oldest first:\n$history\n${about}${critiques}"
+    "Candidates:\n$candidates\nPick $k candidates.",
+)
+"""History and numbered candidates in, numbers out (Hou et al., ECIR 2024)."""
+
+RERANKED_EXPLAINED = Prompt(
+    "You are a recommender system.\n" + _DATA + "Answer with one JSON object and nothing else:\n"
+    '{"picks": [{"number": NUMBER, "why": "one sentence for this person"}]}\n'
+    "It holds $k different numbers of the list of candidates, the best for this person first.",
+    RERANKED.user,
+)
+"""The same, with a sentence for each pick."""
+
+CONVERSATION = Prompt(
+    "You are a recommender that talks with one person.\n" + _DATA + "Answer with one JSON object "
+    'and nothing else:\n{"say": "what you say to the person", "titles": ["...", "..."]}\n'
+    "Name $k titles that the person does not know yet, the best first. Write every title as it is "
+    "usually written, with its year in brackets where the titles of the history have one.",
+    "The person's history, oldest first:\n$history\n${about}${critiques}"
+    "The conversation so far:\n$dialogue\nNow it is your turn: name $k titles.",
+)
+"""A conversation in, the next thing to say and titles out (He et al., CIKM 2023)."""

@@ -21,6 +21,7 @@ from ..faults import KINDS, plain
 from ..interactions import Interactions
 from ..plugins.vocabulary import UNKNOWN
 from .chat import ChatClient, ChatRequest, ready
+from .lists import read_list
 from .prompts import Prompt, numbered, prompt_from, quoted
 from .settings import ChatSettings
 from .titles import THRESHOLD, TitleMatcher
@@ -67,7 +68,7 @@ class LanguageRecommender:
 
     name = "language"
     default_prompt = Prompt("", "")
-    told = ("k", "history", "about", "critiques")
+    told: tuple[str, ...] = ("k", "history", "about", "critiques")
     outputs = frozenset({"items"})
     inputs = frozenset({"history", "text"})
     shape: type[BaseModel] | None = None
@@ -223,6 +224,18 @@ class LanguageRecommender:
     def reading(self, answer: ChatAnswer, requests: Requests, row: int) -> Reading:
         """What an answer says; a subclass reads its own form."""
         raise NotImplementedError
+
+    def read_lines(self, answer: ChatAnswer) -> Reading:
+        """Titles of a list of lines; whole lines of an answer that broke off are kept."""
+        broke_off = answer.fault == "truncated"
+        if answer.fault and not broke_off:
+            return Reading(fault=answer.fault, because=answer.why)
+        titles = tuple(read_list(answer.text, broke_off=broke_off))
+        if broke_off:
+            return Reading(titles, self.looked_up(titles), (), None, "truncated", answer.why)
+        if not titles:
+            return Reading(fault="no_titles", because=answer.text)
+        return Reading(titles, self.looked_up(titles))
 
     def looked_up(self, titles: Sequence[str]) -> tuple[int, ...]:
         """The item of each title, UNKNOWN where there is none."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 from ..border import Requests
-from .lists import clean, read_list
+from .lists import clean
 from .prompts import EXPLAINED, ZERO_SHOT
 from .recommender import LanguageRecommender, Reading, Scalar
 from .structured import read_structured
@@ -87,15 +87,3 @@ class ZeroShot(LanguageRecommender):
             return Reading(fault="no_titles", because=answer.text)
         titles = tuple(clean(one.title) for one in named)
         return Reading(titles, self.looked_up(titles), tuple(one.why for one in named))
-
-    def read_lines(self, answer: ChatAnswer) -> Reading:
-        """Titles of a list of lines; whole lines of an answer that broke off are kept."""
-        broke_off = answer.fault == "truncated"
-        if answer.fault and not broke_off:
-            return Reading(fault=answer.fault, because=answer.why)
-        titles = tuple(read_list(answer.text, broke_off=broke_off))
-        if broke_off:
-            return Reading(titles, self.looked_up(titles), (), None, "truncated", answer.why)
-        if not titles:
-            return Reading(fault="no_titles", because=answer.text)
-        return Reading(titles, self.looked_up(titles))

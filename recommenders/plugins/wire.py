@@ -7,7 +7,8 @@ One object goes out for a batch, one comes back::
     {"results": [{"items": ["i5", "i1"], "scores": [0.9, 0.2]}, {"error": "..."}, ...]}
 
 ``user`` is null for somebody unknown; histories are oldest first. ``seed`` belongs to (seed, step,
-user): a recommender that draws only from it is repeatable. Of a result only ``items`` is needed;
+user): a recommender that draws only from it is repeatable. Where people talk, ``dialogue`` holds
+``{"speaker": "user", "text": "..."}`` for each turn. Of a result only ``items`` is needed;
 ``scores`` runs beside it, ``raw`` holds names as generated before matching, ``error`` says that
 this request failed. What comes back is read as data and never executed.
 """
@@ -42,12 +43,20 @@ def request_of(requests: Requests, vocabulary: Vocabulary) -> bytes:
             "k": requests.k,
             "attributes": {k: v[row].item() for k, v in requests.attributes.items()},
             "seed": seed,
+            **_dialogue_of(requests, row),
         }
         for row, (user, seed) in enumerate(
             zip(requests.users.tolist(), seeds.tolist(), strict=True)
         )
     ]
     return json.dumps({"requests": rows, "step": requests.step}).encode() + b"\n"
+
+
+def _dialogue_of(requests: Requests, row: int) -> dict[str, Any]:
+    if requests.dialogue is None:
+        return {}
+    turns = requests.dialogue[row]
+    return {"dialogue": [{"speaker": turn.speaker, "text": turn.text} for turn in turns]}
 
 
 def object_of(text: bytes) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from loopaudit.recommenders.classic.itemknn import ItemKNN
 from loopaudit.recommenders.classic.markov import Markov
 from loopaudit.recommenders.classic.popularity import Popularity
 from loopaudit.recommenders.classic.random import Random
+from loopaudit.recommenders.classic.tfidf import TfIdf
 from loopaudit.recommenders.generative.cfgan import CFGAN
 from loopaudit.recommenders.generative.diffrec import DiffRec
 from loopaudit.recommenders.generative.ldiffrec import LDiffRec
@@ -49,6 +50,11 @@ class TestEASE(Exact):
 class TestBPRMF(Exact):
     def make(self):
         return BPRMF(embedding_size=16, epochs=5)
+
+
+class TestTfIdf(Exact):
+    def make(self):
+        return TfIdf()
 
 
 class TestMarkov(Exact):
