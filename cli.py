@@ -377,6 +377,34 @@ def list_(
 
 
 @app.command()
+def check(
+    recommender: Annotated[str, typer.Argument(metavar="RECOMMENDER")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="ARG=VALUE", help="Set an argument; may be repeated."),
+    ] = None,
+    ratings: Annotated[
+        bool, typer.Option("--ratings", help="Train on ratings, for what needs them.")
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Test whether a recommender keeps the contract of the built-in ones; exit 1 if not.
+
+    A recommender is named as for `audit`. It is trained and asked in a little world made for the
+    tests, so a service that knows only its own items cannot be checked this way.
+    """
+    from .reports.check import check as contract
+
+    console = Console("check", as_json=as_json, quiet=quiet)
+    with console.keeping(None):
+        found = contract(recommender, overrides or [], ratings=ratings)
+    for line in found.lines:
+        console.say(line)
+    return console.finish(found.exit_code, found.said, tests=found.results)
+
+
+@app.command()
 def selftest(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer runs, wider bounds.")] = False,
     out: Annotated[

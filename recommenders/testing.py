@@ -6,7 +6,8 @@
         def make(self):
             return Mine(epochs=2)
 
-pytest and unittest collect it; without either, :func:`verify` runs it. Each test stands for a trap
+pytest and unittest collect it; without either, :func:`verify` runs it, and so does
+``loopaudit check my_package:Mine``. Each test stands for a trap
 that was met in a real library: a history that is accepted and ignored, an empty list without a
 word, a batch that leaks into its neighbours. What does not apply is skipped with the reason.
 """
@@ -47,6 +48,7 @@ class RecommenderContract:
         n_users, n_items: size of the little world the tests are played in: four groups of people
             who mostly take items of their own topic, and take rarer ones later on.
         k: slate length.
+        ratings: whether the log holds ratings from 1 to 5, for what learns from nothing else.
         score_tolerance: slots may differ where scores are this close, because floating-point
             sums depend on the batch in most libraries; 0 for a recommender whose runs must be
             the same byte for byte however people are batched.
@@ -55,6 +57,7 @@ class RecommenderContract:
     n_users: int = 48
     n_items: int = 80
     k: int = 10
+    ratings: bool = False
     score_tolerance: float = 1e-5
 
     def make(self) -> Any:
@@ -86,9 +89,10 @@ class RecommenderContract:
         rank = np.where(late, per_group - 1 - rank, rank)
         group = np.where(luck.random(len(user)) < 0.85, user % _GROUPS, luck.integers(0, _GROUPS))
         item = (rank * _GROUPS + group).astype(np.int32)
-        return Interactions(
-            user, item, np.arange(len(user), dtype=np.int64), self.n_users, self.n_items
-        )
+        step = np.arange(len(user), dtype=np.int64)
+        liked = np.where(group == user % _GROUPS, 4, 2) + luck.integers(-1, 2, len(user))
+        value = liked.astype(np.float32) if self.ratings else None
+        return Interactions(user, item, step, self.n_users, self.n_items, value)
 
     def requests(
         self, users: NDArray[np.integer] | None = None, *, k: int = 0, seed: int = 0
@@ -395,16 +399,19 @@ class _ListsOnly:
         self.recommend: Callable[[Requests], Slates] = recommender.recommend
 
 
-def verify(make: Callable[[], Any]) -> dict[str, str]:
+def verify(
+    make: Callable[[], Any], *, contract: RecommenderContract | None = None
+) -> dict[str, str]:
     """Run the contract without a test framework.
 
     Args:
         make: returns a new, unfitted recommender.
+        contract: sizes and kind of the little world; the default one when None.
 
     Returns:
         By test name: "passed", "skipped: why" or "failed: why".
     """
-    contract = RecommenderContract()
+    contract = contract or RecommenderContract()
     contract.make = make  # type: ignore[method-assign]
     results = {}
     for name in [name for name in dir(contract) if name.startswith("test_")]:

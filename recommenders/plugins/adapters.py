@@ -84,6 +84,14 @@ _BY_PACKAGE = (
         "cornac.models:BPR",
         "cornac",
     ),
+    Adapter(
+        "Surprise",
+        "surprise",
+        "scikit-surprise",
+        f"{_HERE}.surprise:SurpriseRecommender",
+        "surprise:SVD",
+        "surprise",
+    ),
 )
 
 SKLEARN = Adapter(

@@ -23,6 +23,7 @@ COMMANDS = (
     "list",
     "selftest",
     "evaluate",
+    "check",
     "study",
     "doctor",
 )

@@ -40,8 +40,7 @@ def made(name: str, **args: Any) -> LensKitRecommender:
 
 
 def rated() -> Interactions:
-    log = WORLD.log()
-    return replace(log, value=(1 + (log.item + 3 * log.user) % 5).astype(np.float32))
+    return TestRatedMF().log()
 
 
 class TestItemKNN(RecommenderContract):
@@ -65,8 +64,7 @@ class TestPopularity(RecommenderContract):
 
 
 class TestRatedMF(RecommenderContract):
-    def log(self):
-        return rated()
+    ratings = True
 
     def make(self):
         return made("als:BiasedMFScorer", embedding_size=8, epochs=3)
