@@ -60,6 +60,10 @@ RECOMMENDERS: BuiltIn = {
     "zeroshot": (f"{_HERE}.language.zeroshot:ZeroShot", "a language model told the history"),
     "sasrec": (f"{_HERE}.generative.sasrec:SASRec", "a causal transformer over item sequences"),
     "textlm": (f"{_HERE}.generative.textlm:TextLM", "a small language model that says titles"),
+    "genret": (
+        f"{_HERE}.generative.generative_retrieval:GenerativeRetrieval",
+        "a transformer that spells semantic ids (TIGER)",
+    ),
 }
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _MODULE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")

@@ -9,6 +9,7 @@ from loopaudit.recommenders.classic.random import Random
 from loopaudit.recommenders.classic.tfidf import TfIdf
 from loopaudit.recommenders.generative.cfgan import CFGAN
 from loopaudit.recommenders.generative.diffrec import DiffRec
+from loopaudit.recommenders.generative.generative_retrieval import GenerativeRetrieval
 from loopaudit.recommenders.generative.ldiffrec import LDiffRec
 from loopaudit.recommenders.generative.multdae import MultDAE
 from loopaudit.recommenders.generative.multvae import MultVAE
@@ -133,3 +134,15 @@ class TestTextLMWithoutACatalog(Exact):
 class TestTextLMThatExplains(Exact):
     def make(self):
         return TextLM(**SMALL, explain="evidence")
+
+
+class TestGenerativeRetrieval(Exact):
+    def make(self):
+        return GenerativeRetrieval(embedding_size=16, max_length=12, epochs=2, beams=80)
+
+
+class TestGenerativeRetrievalUnconstrained(Exact):
+    def make(self):
+        return GenerativeRetrieval(
+            embedding_size=16, max_length=12, epochs=2, beams=80, constrained=False
+        )
