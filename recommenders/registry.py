@@ -64,6 +64,9 @@ RECOMMENDERS: BuiltIn = {
         f"{_HERE}.generative.generative_retrieval:GenerativeRetrieval",
         "a transformer that spells semantic ids (TIGER)",
     ),
+    "gru4rec": (f"{_HERE}.generative.gru4rec:GRU4Rec", "a recurrent network over item sequences"),
+    "bert4rec": (f"{_HERE}.generative.bert4rec:BERT4Rec", "a transformer that fills gaps"),
+    "hstu": (f"{_HERE}.generative.hstu:HSTU", "attention by SiLU with gates (Meta's HSTU)"),
 }
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _MODULE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")

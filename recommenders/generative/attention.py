@@ -1,4 +1,4 @@
-"""Causal self-attention: the block that models of sequences are stacked from.
+"""Self-attention: the block that models of sequences are stacked from.
 
 A. Vaswani et al., "Attention Is All You Need", NeurIPS 2017; normalised before each branch
 (R. Xiong et al., ICML 2020), with dropout whose luck is handed in.
@@ -7,17 +7,36 @@ A. Vaswani et al., "Attention Is All You Need", NeurIPS 2017; normalised before 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .networks import dropout, linear
 
 
 class Block(nn.Module):
-    """Causal self-attention, then a feed-forward layer, each normalised before and added after."""
+    """Self-attention, then a feed-forward layer, each normalised before and added after.
 
-    def __init__(self, size: int, heads: int, luck: torch.Generator) -> None:
+    Args:
+        size: width; heads: of attention.
+        luck: draws the weights.
+        causal: whether a position sees only itself and what is before it.
+        fused: attend by a kernel that never writes the (length, length) table: several times
+            faster, without dropout on attention weights. What is not causal needs it.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        heads: int,
+        luck: torch.Generator,
+        *,
+        causal: bool = True,
+        fused: bool = False,
+    ) -> None:
         super().__init__()
         self.heads = heads
+        self.causal = causal
+        self.fused = fused or not causal
         self.norm_attend = nn.LayerNorm(size)
         self.query_key_value = linear(size, 3 * size, luck)
         self.mix_heads = linear(size, size, luck)
@@ -25,9 +44,21 @@ class Block(nn.Module):
         self.widen = linear(size, 2 * size, luck)
         self.narrow = linear(2 * size, size, luck)
 
-    def forward(self, x: Tensor, share: float, luck: torch.Generator | None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        share: float,
+        luck: torch.Generator | None,
+        *,
+        visible: Tensor | None = None,
+    ) -> Tensor:
+        """(batch, length, size) from the same; ``visible`` (batch, 1, 1, length) hides padding
+        where positions see both ways."""
         q, k, v = self.asked(x)
-        return self.answered(x, self.attend(q, k, v, share, luck), share, luck)
+        if not self.fused:
+            return self.answered(x, self.attend(q, k, v, share, luck), share, luck)
+        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=visible, is_causal=self.causal)
+        return self.answered(x, seen, share, luck)
 
     def asked(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values: (batch, heads, length, size / heads) each."""

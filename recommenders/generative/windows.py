@@ -66,3 +66,28 @@ def latest(
     tokens = np.take_along_axis(newest, np.minimum(column, length - 1), axis=1)
     tokens[np.arange(length)[None, :] > np.where(full, length, last)[:, None]] = start
     return tokens, last
+
+
+def in_batches(
+    lengths: NDArray[np.int64], size: int, luck: torch.Generator
+) -> list[NDArray[np.int64]]:
+    """Rows in random order, in batches of windows of like length that hold equally many targets.
+
+    A batch is as wide as its longest window; where lengths are mixed, most of it is padding.
+    Rows are drawn into groups of sixteen batches and sorted within, up and down in turn; batches
+    come in random order.
+
+    Args:
+        lengths: (windows,) targets of each.
+        size: windows a batch, on average over batches of equally many targets.
+        luck: draws both orders.
+    """
+    order = torch.randperm(len(lengths), generator=luck).numpy()
+    group = np.arange(len(order)) // (16 * size)
+    upwards = np.where(group % 2 == 0, 1, -1)
+    order = order[np.lexsort((lengths[order] * upwards, group))]
+    ends = lengths[order].cumsum()
+    n_batches = -(-len(order) // size)
+    batch = (ends - 1) * n_batches // ends[-1] if len(order) else ends
+    batches = np.split(order, np.flatnonzero(np.diff(batch)) + 1) if len(order) else []
+    return [batches[i] for i in torch.randperm(len(batches), generator=luck).tolist()]

@@ -7,9 +7,12 @@ from loopaudit.recommenders.classic.markov import Markov
 from loopaudit.recommenders.classic.popularity import Popularity
 from loopaudit.recommenders.classic.random import Random
 from loopaudit.recommenders.classic.tfidf import TfIdf
+from loopaudit.recommenders.generative.bert4rec import BERT4Rec
 from loopaudit.recommenders.generative.cfgan import CFGAN
 from loopaudit.recommenders.generative.diffrec import DiffRec
 from loopaudit.recommenders.generative.generative_retrieval import GenerativeRetrieval
+from loopaudit.recommenders.generative.gru4rec import GRU4Rec
+from loopaudit.recommenders.generative.hstu import HSTU
 from loopaudit.recommenders.generative.ldiffrec import LDiffRec
 from loopaudit.recommenders.generative.multdae import MultDAE
 from loopaudit.recommenders.generative.multvae import MultVAE
@@ -146,3 +149,23 @@ class TestGenerativeRetrievalUnconstrained(Exact):
         return GenerativeRetrieval(
             embedding_size=16, max_length=12, epochs=2, beams=80, constrained=False
         )
+
+
+class TestSASRecByYesOrNo(Exact):
+    def make(self):
+        return SASRec(embedding_size=16, max_length=12, epochs=4, loss="bce", negatives=4)
+
+
+class TestGRU4Rec(Exact):
+    def make(self):
+        return GRU4Rec(embedding_size=16, hidden_size=16, max_length=12, epochs=2)
+
+
+class TestBERT4Rec(Exact):
+    def make(self):
+        return BERT4Rec(embedding_size=16, blocks=1, max_length=12, epochs=4)
+
+
+class TestHSTU(Exact):
+    def make(self):
+        return HSTU(embedding_size=16, blocks=1, max_length=12, epochs=2, loss="sampled")
