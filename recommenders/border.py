@@ -46,6 +46,9 @@ class Capabilities:
         metered: calls report usage (tokens, cost).
         negatives: reads Interactions.kind, so that rows of kind 2 ("not interested") teach it
             what not to recommend; the logs of others hold no such rows.
+        unseen: lists nothing that stands in the history, is unwanted or was withdrawn, so that
+            it is asked for exactly k items: what it composes is shown as composed. Others are
+            asked for more, and the harness takes out what must not be shown.
     """
 
     history: Literal["any", "trained_users_only", "none"] = "any"
@@ -59,6 +62,7 @@ class Capabilities:
     max_batch: int | None = None
     metered: bool = False
     negatives: bool = False
+    unseen: bool = False
 
 
 class LateColumns(Mapping[str, NDArray[np.generic]]):
@@ -114,6 +118,9 @@ class Requests:
         unwanted: n rows of items that a person rejected, which the harness never lets through;
             None where nobody rejected anything.
         dialogue: n conversations so far, oldest turn first; None where nobody talks.
+        slate: how many of the k items people see at once, 0 for all of them.
+        rows: how many rows those are arranged in, filled one after the other; the last may be
+            shorter.
     """
 
     users: NDArray[np.int32]
@@ -124,6 +131,8 @@ class Requests:
     attributes: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
     unwanted: Ragged | None = None
     dialogue: tuple[tuple[Turn, ...], ...] | None = None
+    slate: int = 0
+    rows: int = 1
 
     def __len__(self) -> int:
         return len(self.users)
@@ -142,7 +151,24 @@ class Requests:
             else {name: column[rows] for name, column in known.items()},
             None if self.unwanted is None else self.unwanted.take(rows),
             None if self.dialogue is None else tuple(self.dialogue[row] for row in rows.tolist()),
+            self.slate,
+            self.rows,
         )
+
+    def forbidden(self, n_items: int, gone: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
+        """(n, n_items) what each row must not be shown: history, unwanted and withdrawn items.
+
+        Args:
+            n_items: width of the table.
+            gone: (items,) which were withdrawn, maybe of fewer items; None for none.
+        """
+        table = np.zeros((len(self), n_items), dtype=np.bool_)
+        for shut in (self.history, self.unwanted):
+            if shut is not None:
+                table[shut.row_index, shut.values] = True
+        if gone is not None:
+            table[:, : len(gone)] |= gone[:n_items]
+        return table
 
     def uniform(self, purpose: str, columns: int | NDArray[np.integer]) -> NDArray[np.float64]:
         """(n, columns) uniform draws that belong to (seed, step, user, column).

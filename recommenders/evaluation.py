@@ -8,7 +8,7 @@ popularity says little, so every audit can show this table. Sampled metrics are 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import process_time
 
 import numpy as np
@@ -319,9 +319,11 @@ def _best_unmasked(
             scores[mask.row_index, mask.values] = -np.inf
             out[rows] = top_k(scores, k)
             continue
-        ask = min(n_items, k + int(mask.lengths.max(initial=0)))
-        longer = Requests(part.users, part.history, ask, part.seed, part.step, part.attributes)
-        listed = guard.recommend(longer).items  # (rows, ask), distinct and known
+        if guard.capabilities.unseen:  # it composes lists, and can be told what to leave out
+            asked = replace(part, unwanted=mask)
+        else:
+            asked = replace(part, k=min(n_items, k + int(mask.lengths.max(initial=0))))
+        listed = guard.recommend(asked).items  # (rows, k or more), distinct and known
         keep = (listed >= 0) & ~mask.contains(listed, n_items)
         place = np.cumsum(keep, axis=1) - 1  # slot after the dropped ones close up
         row, column = np.nonzero(keep & (place < k))

@@ -272,6 +272,8 @@ class Guard:
         longest = 0 if hidden is None else int(hidden.lengths.max(initial=0))
         gone = 0 if self.available is None else int((~self.available).sum())
         ask = max(part.k, min(part.k + longest + gone, self.n_items))
+        if self.capabilities.unseen:  # nothing will have to be taken out
+            ask = part.k
         asked = self._asked(replace(part, k=ask))
         recommend = self._attribute("recommend")
         value = self._answer_of(lambda: recommend(asked), rows, answer)

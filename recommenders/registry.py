@@ -49,6 +49,8 @@ RECOMMENDERS: BuiltIn = {
     "multdae": (f"{_HERE}.generative.multdae:MultDAE", "a denoising autoencoder of histories"),
     "recvae": (f"{_HERE}.generative.recvae:RecVAE", "Mult-VAE with a composite prior"),
     "cfgan": (f"{_HERE}.generative.cfgan:CFGAN", "an adversarial generator of purchases"),
+    "list-cvae": (f"{_HERE}.generative.list_cvae:ListCVAE", "draws whole slates by wished answer"),
+    "gflownet": (f"{_HERE}.generative.gflownet:GFlowNet", "draws slates as their rewards say"),
     "diffrec": (f"{_HERE}.generative.diffrec:DiffRec", "a diffusion model of histories"),
     "ldiffrec": (f"{_HERE}.generative.ldiffrec:LDiffRec", "a diffusion model of histories' codes"),
     "tfidf": (f"{_HERE}.classic.tfidf:TfIdf", "items whose words are those of the history"),

@@ -182,6 +182,8 @@ class Platform(mesa.Agent):
                 step=now.t,
                 attributes=LateColumns(now.users.attributes, users),
                 unwanted=self.rejections.of(users, len(now.catalog)),
+                slate=now.slate,
+                rows=now.rows,
             )
         )
         if self.arm.kind == "shuffled":

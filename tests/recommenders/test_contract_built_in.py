@@ -11,9 +11,11 @@ from loopaudit.recommenders.generative.bert4rec import BERT4Rec
 from loopaudit.recommenders.generative.cfgan import CFGAN
 from loopaudit.recommenders.generative.diffrec import DiffRec
 from loopaudit.recommenders.generative.generative_retrieval import GenerativeRetrieval
+from loopaudit.recommenders.generative.gflownet import GFlowNet
 from loopaudit.recommenders.generative.gru4rec import GRU4Rec
 from loopaudit.recommenders.generative.hstu import HSTU
 from loopaudit.recommenders.generative.ldiffrec import LDiffRec
+from loopaudit.recommenders.generative.list_cvae import ListCVAE
 from loopaudit.recommenders.generative.multdae import MultDAE
 from loopaudit.recommenders.generative.multvae import MultVAE
 from loopaudit.recommenders.generative.recvae import RecVAE
@@ -94,6 +96,24 @@ class TestCFGAN(Exact):
 class TestCFGANByUserWithoutNoise(Exact):
     def make(self):
         return CFGAN(based="user", hidden_size=16, discriminator_size=8, epochs=3, noise_size=0)
+
+
+class TestListCVAE(Exact):
+    def make(self):
+        return ListCVAE(embedding_size=8, hidden_size=16, latent_size=4, epochs=3)
+
+
+class TestGFlowNet(Exact):
+    def make(self):
+        return GFlowNet(
+            embedding_size=8,
+            hidden_size=16,
+            people=4,
+            slates=4,
+            steps=5,
+            response_epochs=3,
+            epochs=2,
+        )
 
 
 class TestDiffRec(Exact):

@@ -622,3 +622,20 @@ def test_only_people_who_were_shown_nothing_count_as_unanswered() -> None:
     exhausted = guard(ScoresOnly(lambda r: nan[: len(r)]))
     exhausted.recommend(ask(list(range(N_ITEMS))))
     assert exhausted.faults.unanswered == 0  # there was nothing left to show
+
+
+def test_one_that_leaves_out_what_is_old_is_asked_for_exactly_what_is_shown():
+    asked = []
+
+    class Composer:
+        name, capabilities = "composer", Capabilities(unseen=True)
+
+        def recommend(self, requests):
+            asked.append((requests.k, requests.slate, requests.rows))
+            return Slates(np.tile(np.arange(5, 5 + requests.k, dtype=np.int32), (2, 1)))
+
+    histories = Ragged.from_lists([[0, 1, 2], [3]])
+    request = Requests(np.arange(2, dtype=np.int32), histories, 4, slate=4, rows=2)
+    answer = Guard(Composer(), n_items=20).recommend(request)
+    assert asked == [(4, 4, 2)]
+    assert answer.items.tolist() == [[5, 6, 7, 8]] * 2
