@@ -285,8 +285,9 @@ class _Unanswered:
     def of(cls, faults: Mapping[str, Any]) -> _Unanswered:
         requests = int(faults.get("requests", 0))
         counts = faults.get("counts", {})
-        kinds = next((k for k in UNANSWERED if any(counts.get(kind) for kind in k)), ("short",))
         n = int(faults.get("unanswered", 0))
+        explains = [k for k in UNANSWERED if 2 * sum(int(counts.get(kind, 0)) for kind in k) >= n]
+        kinds = explains[0] if explains else ("short",)
         worst = max(kinds, key=lambda kind: int(counts.get(kind, 0))).replace("_", " ")
         text = (
             f"the recommender left {n:,} of {requests:,} requests unanswered (mostly: {worst}), "

@@ -158,6 +158,7 @@ class FaultRow:
     requests: int
     counts: tuple[tuple[str, int], ...]
     examples: tuple[str, ...]
+    used: tuple[str, ...] = ()
 
 
 def fault_rows(result: AuditResult) -> list[FaultRow]:
@@ -173,9 +174,21 @@ def fault_rows(result: AuditResult) -> list[FaultRow]:
                     (words.FAULTS.get(kind, kind), int(n)) for kind, n in counts.items() if n
                 ),
                 examples=tuple(str(e)[:200] for e in list(faults.get("examples", ()))[:5]),
+                used=_used(faults.get("usage", {})),
             )
         )
     return rows
+
+
+def _used(usage: Mapping[str, float]) -> tuple[str, ...]:
+    """What answering consumed, in words: "1,806 of them in no catalog"."""
+    names = [*words.USAGE, *(name for name in usage if name not in words.USAGE)]
+    told = [(words.USAGE.get(name, name), float(usage.get(name, 0.0))) for name in names]
+    return tuple(
+        f"{f'{amount:,.0f}' if amount.is_integer() else words.rounded(amount)} {what}"
+        for what, amount in told
+        if amount
+    )
 
 
 def table_cells(table: Table) -> list[list[str]]:

@@ -86,6 +86,16 @@ FAULTS = {
     "over_budget": "was not asked, because the money was spent",
 }
 
+USAGE = {
+    "titles": "titles named",
+    "titles_not_in_catalog": "of them in no catalog",
+    "prompt_tokens": "tokens sent",
+    "completion_tokens": "tokens answered",
+    "cost": "their price",
+    "unmetered": "answers whose tokens nobody counted",
+}
+"""What language models consumed, in the order it is told."""
+
 OPINIONS = {
     Verdict.VIOLATION: "Harm above its threshold was found",
     Verdict.INCONCLUSIVE: "No conclusion yet",

@@ -38,7 +38,8 @@ class Conversation(LanguageRecommender):
         turns: latest turns of a conversation that are told; 0 for all.
         prompt, history_length, longest_list, attributes, match, chat: see
             :class:`LanguageRecommender`. The prompt may also hold $dialogue, and
-            $verbatim_dialogue: the turns unquoted, for prompts that were published so.
+            $verbatim_dialogue: the turns unquoted, each with its line's end, for prompts that were
+            published so.
     """
 
     name = "conversation"
@@ -75,7 +76,7 @@ class Conversation(LanguageRecommender):
         told = super().tell(requests, row)
         turns = () if requests.dialogue is None else requests.dialogue[row][-self.turns :]
         told["dialogue"] = spoken_turns(turns) or "(nobody has spoken yet)"
-        told["verbatim_dialogue"] = spoken_turns(turns, quote=False)
+        told["verbatim_dialogue"] = spoken_turns(turns, quote=False) + ("\n" if turns else "")
         return told
 
     def reading(self, answer: ChatAnswer, requests: Requests, row: int) -> Reading:

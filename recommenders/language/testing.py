@@ -12,10 +12,12 @@ that real endpoints do on a bad day.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -83,6 +85,80 @@ class Exchange:
             time.sleep(0.02)
 
 
+def replaying(recorded: Iterable[tuple[str, str, Mapping[str, Any]]]) -> Script:
+    """A script that answers with chat completions that some model once gave.
+
+    A prompt of the record gets its own answer (several, in their order, where it was asked several
+    times); any other prompt gets one of the model's, always the same one for the same prompt.
+
+    Args:
+        recorded: model, last message, and the completion object that answered it.
+    """
+    own: dict[tuple[str, str], list[bytes]] = defaultdict(list)
+    all_of: dict[str, list[bytes]] = defaultdict(list)
+    for model, prompt, completion in recorded:
+        raw = json.dumps(completion).encode()
+        own[model, prompt].append(raw)
+        all_of[model].append(raw)
+    served: dict[tuple[str, str], int] = defaultdict(int)
+    lock = threading.Lock()
+
+    def script(exchange: Exchange) -> None:
+        model = str(exchange.body["model"])
+        if model not in all_of:
+            exchange.reply(404, b'{"error": {"message": "no such model"}}')
+            return
+        known = own.get((model, exchange.last))
+        if known:
+            with lock:
+                number = served[model, exchange.last]
+                served[model, exchange.last] += 1
+            exchange.reply(200, known[number % len(known)])
+        else:
+            exchange.reply(200, all_of[model][_digest(exchange) % len(all_of[model])])
+
+    return script
+
+
+def misbehaving(
+    script: Script, *, share: float, faults: Mapping[str, Script] | None = None
+) -> Script:
+    """A script that does one of some bad things to a share of the prompts, the same ones always.
+
+    Args:
+        script: what answers the others.
+        share: in [0, 1].
+        faults: by name; :data:`FAULTS` by default.
+    """
+    bad = list((faults or FAULTS).values())
+
+    def either(exchange: Exchange) -> None:
+        luck = _digest(exchange)
+        unlucky = (luck % 10_007) / 10_007 < share
+        (bad[luck // 10_007 % len(bad)] if unlucky else script)(exchange)
+
+    return either
+
+
+def _digest(exchange: Exchange) -> int:
+    """A number that belongs to the conversation, whatever its seed."""
+    said = json.dumps(exchange.body["messages"], sort_keys=True).encode()
+    return int.from_bytes(hashlib.blake2b(said, digest_size=8).digest(), "little")
+
+
+FAULTS: dict[str, Script] = {
+    "asks to wait": lambda x: x.reply(429, b'{"error": "slow down"}', Retry_After="0.01"),
+    "fails": lambda x: x.reply(500, b"oops"),
+    "sends half a reply": lambda x: x.reply(200, b'{"choices": [{"message": {"con'),
+    "breaks off": lambda x: x.say("1. The Fir", finish="length"),
+    "refuses": lambda x: x.say(None, refusal="I cannot help with that."),
+    "says nothing": lambda x: x.say(""),
+    "chats": lambda x: x.say("There are so many good films! Tell me more about your taste."),
+    "invents": lambda x: x.say("1. The Clockmaker of Ys (2031)\n2. Rain, Rain, Retreat (1899)"),
+}
+"""Bad things that endpoints and models do, by name."""
+
+
 class Endpoint:
     """What a scripted endpoint was asked.
 
@@ -99,8 +175,8 @@ class Endpoint:
 
 
 @contextmanager
-def scripted_endpoint(script: Script) -> Iterator[Endpoint]:
-    """Serves a script on a free port of the loopback until the block ends."""
+def scripted_endpoint(script: Script, *, port: int = 0) -> Iterator[Endpoint]:
+    """Serves a script on the loopback until the block ends; on a free port unless one is named."""
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -129,7 +205,7 @@ def scripted_endpoint(script: Script) -> Iterator[Endpoint]:
         daemon_threads = True
         request_queue_size = 64
 
-    server = Loopback(("127.0.0.1", 0), Handler)
+    server = Loopback(("127.0.0.1", port), Handler)
     endpoint = Endpoint(f"http://127.0.0.1:{server.server_address[1]}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -443,7 +443,7 @@ def test_a_conversation_is_told_quoted_answered_in_words_and_critiques_stand_in_
 
 
 def test_a_published_prompt_is_sent_to_the_letter() -> None:
-    published = "Pretend.\nHere: \n$verbatim_dialogue\nSystem: "
+    published = "Pretend.\nHere: \n${verbatim_dialogue}System: "
     turns = (Turn("system", "Hi! I'm $here"), Turn("user", 'I like "Heat"'))
     with scripted_endpoint(lambda x: x.say("1. Item 40")) as endpoint:
         recommender = Conversation(prompt=published, answer="lines", **live(endpoint.base))

@@ -59,7 +59,14 @@ def hostile(make_result: Any) -> Any:
         result,
         findings=findings,
         plan=replace(result.plan, deviations=(TITLE, ERROR)),
-        faults={label: {"requests": 3, "counts": {ERROR: 3}, "examples": [ERROR, TITLE, EVIL]}},
+        faults={
+            label: {
+                "requests": 3,
+                "counts": {ERROR: 3},
+                "examples": [ERROR, TITLE, EVIL],
+                "usage": {EVIL: 3.0},
+            }
+        },
         versions={TITLE: ERROR},
         manifest={"files": {TITLE: ERROR}, "recommenders": {TITLE: ERROR}},
         training={label: {**TRAINED, "note": ERROR, "args": {TITLE: ERROR}}, TITLE: {ERROR: EVIL}},

@@ -10,7 +10,9 @@ import pytest
 from loopaudit.audit.finding import Verdict
 from loopaudit.recommenders.faults import KINDS
 from loopaudit.reports import words
+from loopaudit.reports.html import render
 from loopaudit.reports.page import effect_text
+from loopaudit.reports.tables import fault_rows
 
 
 @pytest.mark.parametrize(
@@ -132,3 +134,11 @@ def test_people_of_a_dataset_are_counted_and_not_taken_for_everybody() -> None:
 
 def test_every_kind_of_fault_has_words() -> None:
     assert set(words.FAULTS) == set(KINDS)
+
+
+def test_what_a_language_model_used_is_told_in_whole_numbers_and_rounded_money(make_result) -> None:
+    used = {"titles": 2082.0, "titles_not_in_catalog": 1806.0, "cost": 0.123456, "unmetered": 0.0}
+    result = make_result(faults={"a": {"requests": 9, "counts": {}, "usage": used}})
+    (row,) = fault_rows(result)
+    assert row.used == ("2,082 titles named", "1,806 of them in no catalog", "0.123 their price")
+    assert "Used: 2,082 titles named, 1,806 of them in no catalog, 0.123" in render(result)
