@@ -454,6 +454,9 @@ def evaluate(
     validation: Annotated[
         bool, typer.Option("--validation", help="Measure on the validation part, to choose --set.")
     ] = False,
+    keep: Annotated[
+        str, typer.Option("--keep", metavar="DIR", help="Keep fits there, and do none twice.")
+    ] = "",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -479,6 +482,7 @@ def evaluate(
             history=history,
             seed=seed,
             on_validation=validation,
+            keep=keep,
         )
     return console.finish(0, found.said, shown=found, evaluations=found.to_json())
 

@@ -2,7 +2,9 @@
 
 Every row is one documented call of ``loopaudit evaluate``, run one after the other; what has been
 measured is kept in benchmarks/models.json and not measured again, so the script can be stopped and
-started. It needs the data folder (``LOOPAUDIT_DATA``, else shared/data beside the checkout).
+started. It needs the data folder (``LOOPAUDIT_DATA``, else shared/data beside the checkout). Where
+``LOOPAUDIT_FITS`` names a folder, fits are kept there, and those that ``evaluate --validation
+--keep`` left there are not made again.
 
     python benchmarks/models.py                 # all that is missing
     python benchmarks/models.py E-multvae       # this anchor again
@@ -35,19 +37,62 @@ class Protocol:
 
     Attributes:
         title, text: for the page.
-        file: below the data folder.
+        data: a file below the data folder, or a named data set, split leave-last-out.
         ks: list lengths.
         metrics: columns of its table.
+        history: what people are served from.
     """
 
     title: str
     text: str
-    file: str
+    data: str
     ks: tuple[int, ...]
     metrics: tuple[str, ...]
+    history: str = "train"
 
+    def words(self, folder: str) -> list[str]:
+        """The part of the call that says what is measured on."""
+        words = ["--data", f"{folder}/{self.data}"]
+        if "/" not in self.data:
+            words = ["--data", self.data, "--folder", folder, "--split", "leave-last-out"]
+        if self.history != "train":
+            words += ["--history", self.history]
+        for k in self.ks if self.ks != (10, 20) else ():
+            words += ["--k", str(k)]
+        return words
+
+
+_SEQUENCE = ("hit@10", "ndcg@10", "hit@20", "ndcg@20", "coverage@10")
 
 PROTOCOLS = {
+    "A": Protocol(
+        "A: MovieLens 1M, the last item of each",
+        "6,040 people, 3,416 items, 999,601 choices in order (SASRec's 5-core set); the last item "
+        "of each person is the test, the one before it validation. Fitted on train, served from "
+        "train and validation, which are not listed again; with one item to find, hit@k is "
+        "recall@k.",
+        "derived/ml1m_loo.npz",
+        (10, 20),
+        _SEQUENCE,
+        "train+valid",
+    ),
+    "B": Protocol(
+        "B: Amazon Beauty 2014, the last item of each",
+        "22,363 people, 12,101 items, 198,502 choices in order (5-core); split and served as in A. "
+        "Nobody chooses an item twice.",
+        "amazon-beauty",
+        (5, 10),
+        ("hit@5", "ndcg@5", "hit@10", "ndcg@10", "coverage@10"),
+        "train+valid",
+    ),
+    "T": Protocol(
+        "T: Amazon Toys & Games 2014, the last item of each",
+        "19,412 people, 11,924 items, 167,597 choices in order (5-core); split and served as in A.",
+        "amazon-toys",
+        (5, 10),
+        ("hit@5", "ndcg@5", "hit@10", "ndcg@10", "coverage@10"),
+        "train+valid",
+    ),
     "C": Protocol(
         "C: MovieLens 1M, DiffRec's split",
         "5,949 people, 2,810 items, ratings of 4 and more; in each person's order of time, 70 % "
@@ -105,10 +150,7 @@ class Anchor:
 
     def command(self, data: str = "DATA") -> list[str]:
         """The documented call, without its seed."""
-        on = PROTOCOLS[self.protocol]
-        words = ["loopaudit", "evaluate", self.name, "--data", f"{data}/{on.file}"]
-        for k in on.ks if on.ks != (10, 20) else ():
-            words += ["--k", str(k)]
+        words = ["loopaudit", "evaluate", self.name, *PROTOCOLS[self.protocol].words(data)]
         for setting in self.settings:
             words += ["--set", setting]
         return words
@@ -135,7 +177,25 @@ _E_RECVAE = (
 _CFGAN_PAPER = "CFGAN paper"
 _DIFFREC_PAPER = "DiffRec paper, table 2"
 
+_A_SASREC = (
+    "sasrec.blocks=2",
+    "sasrec.max_length=200",
+    "sasrec.batch_size=32",
+    "sasrec.epochs=24",
+    "sasrec.warm_up=0.03",
+)
+_A_GOAL = (("hit@10", 0.300), ("ndcg@10", 0.172))
+
 ANCHORS = (
+    Anchor(
+        "A",
+        "sasrec",
+        _A_SASREC,
+        1,
+        (("hit@10", 0.3152), ("ndcg@10", 0.1821)),
+        "the same network and loss, Klenitskiy & Vasilev 2023",
+        _A_GOAL,
+    ),
     Anchor("C", "multvae", (), 1, _C_VAE, _DIFFREC_PAPER, (("ndcg@10", 0.080),)),
     Anchor("C", "diffrec", (), 1, _C, _DIFFREC_PAPER, (("ndcg@10", 0.087),)),
     Anchor(
@@ -191,6 +251,8 @@ def measured(anchor: Anchor, seed: int) -> dict[str, Row]:
     """The anchor's numbers and the baselines', by name, from a process of its own."""
     data = os.environ.get("LOOPAUDIT_DATA") or str(ROOT.parent / "shared" / "data")
     words = [*anchor.command(data)[1:], "--seed", str(seed), "--json", "--quiet"]
+    if "LOOPAUDIT_FITS" in os.environ:
+        words += ["--keep", os.environ["LOOPAUDIT_FITS"]]
     answer = subprocess.run(
         [sys.executable, "-m", "loopaudit", *words],
         env=os.environ | ONE_THREAD,

@@ -21,6 +21,7 @@ from .concentration import coverage, gini
 from .errors import UserError, unknown_name
 from .guard import Guard
 from .interactions import Interactions, Ragged
+from .kept_fits import KeptFits
 from .ranking import blocks, top_k
 from .splits import (
     SPLITS,
@@ -136,6 +137,7 @@ def evaluate(
     fit: bool = True,
     seed: int = 0,
     progress: Progress | None = None,
+    keep: KeptFits | None = None,
 ) -> Evaluation:
     """Fit on train, rank the whole catalog for everybody with something to foresee, measure.
 
@@ -152,6 +154,8 @@ def evaluate(
         fit: False for an instance that is fitted already.
         seed: of the fit and of the requests.
         progress: hears the epochs of the fit.
+        keep: where the fits of recommenders named by a spec are kept, and read from if they were
+            made before; ``fit_seconds`` is then what the fit took when it was made.
 
     Raises:
         UserError: nothing to foresee, a wrong name, a recommender that cannot be fitted, or that
@@ -168,10 +172,18 @@ def evaluate(
             f"{guard.name} serves only people it was trained on, and the split {on.id!r} holds "
             "people out; take another split"
         )
-    started = process_time()
+    fit_seconds = 0.0
     if fit:
-        guard.fit(on.train, catalog.public(), seed=seed, progress=progress)
-    fit_seconds = process_time() - started
+        fit_seconds = _fitted(
+            guard,
+            on.train,
+            catalog.public(),
+            seed=seed,
+            progress=progress,
+            keep=keep,
+            spec=recommender if isinstance(recommender, str) else None,
+            args=args or {},
+        )
     if guard.faults.off:
         raise UserError(f"{guard.name} could not be fitted: {guard.faults.examples[-1]}")
 
@@ -222,6 +234,7 @@ def evaluate_beside_baselines(
     attributes: Mapping[str, NDArray[np.generic]] | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    keep: KeptFits | None = None,
 ) -> tuple[Evaluation, ...]:
     """:func:`evaluate` for several recommenders, then for the baselines not among them.
 
@@ -240,6 +253,7 @@ def evaluate_beside_baselines(
             attributes=attributes,
             seed=seed,
             progress=progress,
+            keep=keep,
         )
         for recommender in [*recommenders, *(b for b in BASELINES if b not in named)]
     )
@@ -346,6 +360,35 @@ def _to_foresee(test: Interactions, masked: Ragged) -> Ragged:
     counts = np.bincount(asked // n_items, minlength=test.n_users)
     offsets = np.concatenate([[0], counts.cumsum()]).astype(np.int64)
     return Ragged((asked % n_items).astype(np.int32), offsets)
+
+
+def _fitted(
+    guard: Guard,
+    log: Interactions,
+    catalog: Catalog,
+    *,
+    seed: int,
+    progress: Progress | None,
+    keep: KeptFits | None,
+    spec: str | None,
+    args: Mapping[str, object],
+) -> float:
+    """Fits, or takes the fit that was kept of this spec with these arguments; its CPU seconds."""
+    file = None
+    if keep is not None and spec is not None:
+        file = keep.file(spec, args, seed, log, catalog)
+        kept = keep.read(file)
+        if kept is not None:
+            guard.load_state(kept[0])
+            return kept[1]
+    started = process_time()
+    guard.fit(log, catalog, seed=seed, progress=progress)
+    seconds = process_time() - started
+    if keep is not None and file is not None:
+        state = guard.state()  # None where it has none to keep
+        if state is not None:
+            keep.write(file, state, seconds)
+    return seconds
 
 
 def _made(recommender: str | Recommender, args: Mapping[str, object] | None) -> object:

@@ -94,6 +94,7 @@ def measure(
     history: str = "train",
     seed: int = 0,
     on_validation: bool = False,
+    keep: str = "",
 ) -> Accuracy:
     """Evaluate recommenders by name.
 
@@ -109,12 +110,14 @@ def measure(
         history: what people are served from, "train" or "train+valid".
         seed: of fits and requests.
         on_validation: measures on the validation part, for choosing settings.
+        keep: folder where fits are kept, and read from if they were made before.
 
     Raises:
         UserError: unknown names, or data that cannot be read.
     """
     from ..recommenders.datasets.synthetic import market
     from ..recommenders.evaluation import evaluate_beside_baselines
+    from ..recommenders.kept_fits import KeptFits
     from ..recommenders.registry import create
     from ..recommenders.splits import load_split, split, split_validation
 
@@ -145,6 +148,7 @@ def measure(
         catalog=catalog,
         attributes=attributes,
         args=args,
+        keep=KeptFits(keep) if keep else None,
         progress=lambda epoch, epochs, loss: progress(
             epoch, epochs, "" if loss is None else f"loss {loss:.3f}"
         ),

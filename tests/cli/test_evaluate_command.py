@@ -35,3 +35,29 @@ def test_a_fixed_split_gives_the_golden_number(
     assert told.splitlines()[-1] == (
         "result    ease has the highest NDCG@10 on ml100k_rnd.npz: 0.3407 (exit 0)"
     )
+
+
+def test_a_fit_that_is_kept_is_not_made_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["evaluate", "sasrec", "--set", "sasrec.epochs=1", "--keep", str(tmp_path / "fits")]
+    call += ["--split", "leave-last-out", "--json"]
+
+    def measured(*more: str) -> dict[str, float]:
+        assert cli.main([*call, *more]) == 0
+        row: dict[str, float] = json.loads(capsys.readouterr().out)["evaluations"][0]
+        return row
+
+    first = measured()
+    files = sorted((tmp_path / "fits").iterdir())
+    again = measured()
+    assert again["ndcg@10"] == first["ndcg@10"]
+    assert again["fit_seconds"] == first["fit_seconds"]  # of the one fit there was
+    assert measured("--validation")["fit_seconds"] == first["fit_seconds"]
+    assert sorted((tmp_path / "fits").iterdir()) == files
+    assert measured("--seed", "1")["fit_seconds"] != first["fit_seconds"]
+    assert measured("--set", "sasrec.dropout=0.3")["fit_seconds"] != first["fit_seconds"]
+    of_sasrec = [file for file in files if file.name.startswith("sasrec-")]
+    of_sasrec[0].write_bytes(b"not an archive")
+    assert cli.main(call) == 2
+    assert "delete it and it is fitted anew" in capsys.readouterr().err
