@@ -9,9 +9,7 @@ themselves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import groupby
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import polars as pl
@@ -27,18 +25,38 @@ if TYPE_CHECKING:
     from .platform import Platform
 
 
-@dataclass(frozen=True)
 class _Plain:
-    """What is kept of a step in which nobody did more than take, until its part is written.
+    """Visits in which nobody did more than take, column by column."""
 
-    Attributes:
-        step: of the loop; users: (n,); page: of their slates; taken: (n,) bits of slots.
-    """
+    def __init__(self) -> None:
+        names = ("step", "user", "list_version", "offset", "taken", "places")
+        self._columns = {name: np.empty(0, _PLAIN_TYPES.get(name, np.int32)) for name in names}
+        self._n = 0
 
-    step: int
-    users: NDArray[np.int32]
-    page: Page
-    taken: NDArray[np.uint64]
+    def add(self, step: int, shown: Shown, page: Page) -> None:
+        """The visits of a step."""
+        first, last = self._n, self._n + len(shown.users)
+        same = np.full(len(shown.users), step, np.int32)
+        told: tuple[NDArray[np.integer], ...] = (same, shown.users, page.version, page.offset)
+        told += (shown.bits(), page.places)
+        for (name, column), values in zip(self._columns.items(), told, strict=True):
+            if last > len(column):
+                more = np.empty(max(last - len(column), len(column)), column.dtype)
+                column = self._columns[name] = np.concatenate([column, more])
+            column[first:last] = values
+        self._n = last
+
+    def taken_out(self) -> list[pl.DataFrame]:
+        """The visits since the last time, as a table if there are any."""
+        if not self._n:
+            return []
+        told = {name: column[: self._n] for name, column in self._columns.items()}
+        self._columns = {name: np.empty_like(column) for name, column in self._columns.items()}
+        self._n = 0
+        return [table(VISITS, told)]  # which may share the memory of its columns
+
+
+_PLAIN_TYPES = {"taken": np.uint64, "places": np.uint64}
 
 
 class PartLog:
@@ -50,7 +68,8 @@ class PartLog:
 
     def __init__(self, kind: Literal["compact", "full"]) -> None:
         self.kind = kind
-        self._visits: list[pl.DataFrame | _Plain] = []
+        self._visits: list[pl.DataFrame] = []
+        self._plain = _Plain()
         self._lists: list[pl.DataFrame] = []
 
     def add(self, step: int, shown: Shown, platform: Platform) -> None:
@@ -72,20 +91,14 @@ class PartLog:
         told, page = shown.feedback, served.page
         more = (shown.from_friends, told.rejected, told.rating, told.dwell_seconds)
         if all(one is None for one in more):
-            self._visits.append(_Plain(step, shown.users, page, shown.bits()))
+            self._plain.add(step, shown, page)
         else:
-            self._visits.append(_visits(step, shown, page))
+            self._visits += [*self._plain.taken_out(), _visits(step, shown, page)]
 
     def frames(self) -> dict[str, pl.DataFrame]:
         """The tables of the part by the folder they belong to, in the order they must be written
         in; the log is empty afterwards."""
-        parts: list[pl.DataFrame] = []
-        for plain, steps in groupby(self._visits, lambda one: isinstance(one, _Plain)):
-            if plain:
-                parts.append(_plain_visits([one for one in steps if isinstance(one, _Plain)]))
-            else:
-                parts += [one for one in steps if isinstance(one, pl.DataFrame)]
-        visits = stacked(parts)
+        visits = stacked([*self._visits, *self._plain.taken_out()] or [pl.DataFrame(schema=VISITS)])
         lists = stacked(self._lists) if self._lists else pl.DataFrame(schema=LISTS)
         self._visits, self._lists = [], []
         if self.kind == "compact":
@@ -128,26 +141,6 @@ def _visits(step: int, shown: Shown, page: Page) -> pl.DataFrame:
     )
 
 
-def _plain_visits(steps: list[_Plain]) -> pl.DataFrame:
-    """The rows of several steps at once: what a table costs is then paid once."""
-
-    def whole(name: str) -> NDArray[Any]:
-        return np.concatenate([getattr(one.page, name) for one in steps])
-
-    step = np.repeat(np.array([one.step for one in steps], np.int32), [len(s.users) for s in steps])
-    return table(
-        VISITS,
-        {
-            "step": step,
-            "user": np.concatenate([one.users for one in steps]),
-            "list_version": whole("version"),
-            "offset": whole("offset"),
-            "taken": np.concatenate([one.taken for one in steps]),
-            "places": whole("places"),
-        },
-    )
-
-
 def _where(flags: NDArray[np.bool_], rows: pl.Series) -> pl.Series:
     return pl.select(pl.when(pl.Series(flags)).then(rows)).to_series()
 
@@ -157,7 +150,8 @@ def _lists(
 ) -> pl.DataFrame:
     served, items = platform.served, lists.items
     assert served is not None
-    length = (items >= 0).sum(axis=1)
+    full = items.size > 0 and bool((items[:, -1] >= 0).all())  # items stand at the left
+    length = None if full else (items >= 0).sum(axis=1)
     learnt = platform.recommender is not None
     logs = None
     if lists.propensities is not None:
@@ -183,7 +177,9 @@ def _lists(
     )
 
 
-def _numbers(values: NDArray[np.float32] | None, length: NDArray[np.integer]) -> pl.Series | None:
+def _numbers(
+    values: NDArray[np.float32] | None, length: NDArray[np.integer] | None
+) -> pl.Series | None:
     """The first numbers of each row as a column of lists, NaN as null; None for no column."""
     if values is None:
         return None

@@ -20,6 +20,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..recommenders.errors import CannotWrite, UserError
+from . import parquet
 from .journal import Journal
 from .tables import Schema, complete
 
@@ -84,6 +85,19 @@ class MemoryStore:
         return sorted(name for name in self._held if name.startswith(prefix))
 
 
+class _Digested:
+    """A file that takes the sha256 of what is written to it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.sha256 = hashlib.sha256()
+        self._file = file
+
+    def write(self, content: bytes | memoryview) -> None:
+        """Write what comes next."""
+        self.sha256.update(content)
+        self._file.write(content)
+
+
 class DiskStore:
     """A run directory. Every file is written under a temporary name, noted in a journal with its
     digest, then renamed (see journal.py).
@@ -104,17 +118,30 @@ class DiskStore:
             self._journal = Journal(self.root, session=session, writer=self.writer)
         self._journal.note(name, sha256)
 
-    def _write(self, name: str, write: Callable[[BinaryIO], object]) -> None:
+    def _write(
+        self, name: str, write: Callable[[BinaryIO], object], *, in_order: bool = False
+    ) -> None:
+        """Write a file, whole or not at all.
+
+        Args:
+            name: of the file; write: writes its content.
+            in_order: whether it does so from the first byte to the last by ``file.write`` alone:
+                the digest is then taken of what is written, and nothing is read again.
+        """
         path = self.root / name
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("w+b") as file:
-                write(file)
+                digested = _Digested(file)
+                write(digested if in_order else file)  # type: ignore[arg-type]
                 file.flush()
                 os.fsync(file.fileno())
-                file.seek(0)
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                if in_order:
+                    digest = digested.sha256.hexdigest()
+                else:
+                    file.seek(0)
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
             if name != _MANIFEST:  # which says by itself whether it is whole
                 self._note(name, digest)
             temporary.replace(path)
@@ -124,12 +151,11 @@ class DiskStore:
             raise CannotWrite(path, error) from error
 
     def put_frame(self, name: str, frame: pl.DataFrame) -> None:
-        self._write(
-            name,
-            lambda file: frame.write_parquet(
-                file, compression="zstd", compression_level=1, statistics=False
-            ),
-        )
+        if parquet.worth_it(frame):
+            self._write(name, lambda file: parquet.write(frame, file), in_order=True)
+            return
+        how: dict[str, Any] = {"compression": "zstd", "compression_level": 1, "statistics": False}
+        self._write(name, lambda file: frame.write_parquet(file, **how))
 
     def scan(self, names: list[str], schema: Schema | None = None) -> pl.LazyFrame:
         paths = [self.root / name for name in names]

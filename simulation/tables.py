@@ -77,16 +77,21 @@ def complete(rows: pl.LazyFrame, schema: Schema) -> pl.LazyFrame:
 
 
 def first_of_rows(
-    values: NDArray[np.generic], kind: type[pl.DataType], length: NDArray[np.integer]
+    values: NDArray[np.generic], kind: type[pl.DataType], length: NDArray[np.integer] | None
 ) -> pl.Series:
-    """The first values of each row of a matrix as a column of lists."""
+    """The first values of each row of a matrix as a column of lists; all where no length is given.
+
+    Args:
+        values: (n, k); kind: type of an element; length: (n,) how many of each row.
+    """
     array = pl.Series(values.ravel(), dtype=kind).reshape((len(values), values.shape[1]))
     return cut_rows(array, length)
 
 
-def cut_rows(rows: pl.Series, length: NDArray[np.integer]) -> pl.Series:
-    """Arrays as lists of their first values."""
-    whole = rows.arr.to_list()
-    if len(length) and int(length.min()) == rows.dtype.shape[0]:  # type: ignore[attr-defined]
+def cut_rows(rows: pl.Series, length: NDArray[np.integer] | None) -> pl.Series:
+    """Arrays as lists of their first values; of all where no length is given."""
+    kind: pl.Array = rows.dtype  # type: ignore[assignment]
+    whole = rows.cast(pl.List(kind.inner))
+    if length is None or (len(length) and int(length.min()) == kind.shape[0]):
         return whole
     return pl.select(pl.lit(whole).list.head(pl.lit(pl.Series(length)))).to_series()

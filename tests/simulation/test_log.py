@@ -233,7 +233,7 @@ def test_ten_million_rows_are_written_and_audited_in_bounded_memory():
     )
     found = json.loads(said.stdout)
     assert found["rows"] == 10_000_000
-    assert found["bytes_per_row"] < 4  # 3.8 in docs/log.md
+    assert found["bytes_per_row"] < 6.2  # 5.9 in docs/log.md
     peaks = {name: value for name, value in found.items() if name.startswith("peak_mb")}
     assert len(peaks) == 4
     assert max(peaks.values()) < 900, peaks  # 715 for a log ten times as long

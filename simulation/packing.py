@@ -1,0 +1,100 @@
+"""Compiled loops that squeeze columns of integers for parquet.py: codes into a dictionary, as bits.
+
+Numba is imported here, so only a log that is large enough pays for it (see parquet.worth_it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+F = TypeVar("F", bound=Callable[..., Any])
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: multiplicative hashing
+
+
+def _compiled(function: F) -> F:
+    made: F = njit(function, cache=True, nogil=True, error_model="numpy")
+    return made
+
+
+@_compiled
+def survey(values: NDArray[np.integer]) -> tuple[int, int, int]:
+    """The smallest value, the largest one, and how many runs of equal values there are."""
+    low = high = values[0]
+    runs = 1
+    for i in range(1, len(values)):
+        v = values[i]
+        low = min(low, v)
+        high = max(high, v)
+        runs += v != values[i - 1]
+    return low, high, runs
+
+
+@_compiled
+def run_starts(values: NDArray[np.integer], starts: NDArray[np.int64]) -> None:
+    """Where each run of equal values begins, and where the last ends, filled into ``starts``."""
+    starts[0] = 0
+    n = 1
+    for i in range(1, len(values)):
+        if values[i] != values[i - 1]:
+            starts[n] = i
+            n += 1
+    starts[n] = len(values)
+
+
+@_compiled
+def numbered(
+    values: NDArray[np.integer],
+    table: NDArray[np.int32],
+    found: NDArray[np.integer],
+    codes: NDArray[np.uint32],
+) -> int:
+    """Number the distinct values as they first appear; how many, or -1 if there is no room.
+
+    Args:
+        values: (n,); codes: (n,), filled in: the number of each value.
+        table: -1 everywhere, as long as a power of two: where numbers are looked up by hash.
+        found: filled in: the distinct values; there is room for half as many as in ``table``.
+    """
+    bits = np.uint64(64)
+    size = len(table)
+    while size > 1:
+        size >>= 1
+        bits -= np.uint64(1)
+    last = len(table) - 1
+    n = 0
+    for i in range(len(values)):
+        v = values[i]
+        at = np.int64((np.uint64(v) * _SPREAD) >> bits)
+        while table[at] >= 0 and found[table[at]] != v:
+            at = (at + 1) & last
+        if table[at] < 0:
+            if n == len(found):
+                return -1
+            found[n] = v
+            table[at] = n
+            n += 1
+        codes[i] = table[at]
+    return n
+
+
+@_compiled
+def pack(values: NDArray[np.integer], low: int, width: int, words: NDArray[np.uint64]) -> None:
+    """How far each value is above ``low``, in ``width`` bits one after the other, the first one
+    lowest, filled into ``words``, which have one word more than that takes."""
+    word, filled, at = np.uint64(0), 0, 0
+    for i in range(len(values)):
+        code = np.uint64(np.int64(values[i]) - np.int64(low))
+        word |= code << np.uint64(filled)
+        filled += width
+        if filled >= 64:
+            words[at] = word
+            at += 1
+            filled -= 64
+            word = (code >> np.uint64(1)) >> np.uint64(width - filled - 1)
+    words[at] = word
+    words[at + 1 :] = np.uint64(0)
