@@ -451,6 +451,12 @@ def evaluate(
         str, typer.Option("--history", help="What people are served from: train or train+valid.")
     ] = "train",
     seed: Annotated[int, typer.Option("--seed", help="Of fits and requests.")] = 0,
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="N", help="Train N times, from --seed on.")
+    ] = 1,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw every seed, as PNG or SVG.")
+    ] = None,
     validation: Annotated[
         bool, typer.Option("--validation", help="Measure on the validation part, to choose --set.")
     ] = False,
@@ -463,28 +469,53 @@ def evaluate(
     """Measure accuracy beside the trivial baselines.
 
     Fits on train and ranks the whole catalog; --data may also be a fixed split: an .npz file, or
-    NAME.train with NAME.test beside it.
+    NAME.train with NAME.test beside it. With --seeds: means, deviations over seeds, and paired
+    differences with intervals.
     """
-    from .reports.accuracy import arguments, measure
+    from .reports.accuracy import Accuracy, arguments, measure, opened, refuse_strangers
+    from .reports.seeds import Seeds, measure_seeds, refuse_picture
     from .simulation.study_file import column_map
 
     console = Console("evaluate", as_json=as_json, quiet=quiet)
+    refuse_picture(plot, seeds=seeds)
+    args, ks = arguments(overrides or ()), tuple(lengths or (10, 20))
+    refuse_strangers(recommenders, args)
+    found: Accuracy | Seeds
     with console.keeping(None), console.progress("evaluate") as bar:
-        found = measure(
-            recommenders,
-            data=data,
+        on = opened(
+            data,
             folder=folder,
             columns=column_map(columns or ()),
             split_name=split,
-            args=arguments(overrides or ()),
-            progress=bar,
-            ks=tuple(lengths or (10, 20)),
-            history=history,
-            seed=seed,
             on_validation=validation,
-            keep=keep,
         )
-    return console.finish(0, found.said, shown=found, evaluations=found.to_json())
+        if seeds == 1:
+            found = measure(
+                recommenders,
+                on,
+                args=args,
+                progress=bar,
+                ks=ks,
+                history=history,
+                seed=seed,
+                keep=keep,
+            )
+        else:
+            found = measure_seeds(
+                recommenders,
+                on,
+                n=seeds,
+                args=args,
+                progress=bar,
+                ks=ks,
+                history=history,
+                seed=seed,
+                keep=keep,
+            )
+    if plot is not None and isinstance(found, Seeds):
+        with console.keeping(None):
+            console.told("plot", str(found.plot(plot)))
+    return console.finish(0, found.said, shown=found, **found.to_json())
 
 
 @app.command("study")

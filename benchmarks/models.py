@@ -167,6 +167,7 @@ _D_GAN = (
 )
 _E_VAE = (("ndcg@10", 0.3144), ("recall@10", 0.2630), ("recall@20", 0.3783))
 _E_DIFFUSION = (("ndcg@10", 0.3166), ("recall@10", 0.2613), ("recall@20", 0.3770))
+_E_ALS = (("ndcg@10", 0.3220), ("recall@10", 0.2698), ("recall@20", 0.3856))
 _E_SETTINGS = ("diffrec.epochs=60", "diffrec.learning_rate=0.001")
 _E_RECVAE = (
     "recvae.layers=3",
@@ -222,6 +223,7 @@ ANCHORS = (
     Anchor("E", "multdae"),
     Anchor("E", "recvae", _E_RECVAE),
     Anchor("E", "ldiffrec", (), 1),
+    Anchor("E", "als", (), 3, _E_ALS, "implicit 0.7.3", (("ndcg@10", 0.31),)),
     Anchor("E", "diffrec", _E_SETTINGS, 3, _E_DIFFUSION, "RecBole 1.2.1", (("ndcg@10", 0.316),)),
 )
 

@@ -43,6 +43,7 @@ RECOMMENDERS: BuiltIn = {
     "popularity": (f"{_HERE}.classic.popularity:Popularity", "the most consumed items"),
     "itemknn": (f"{_HERE}.classic.itemknn:ItemKNN", "items similar to the history"),
     "ease": (f"{_HERE}.classic.ease:EASE", "a linear item-item autoencoder in closed form"),
+    "als": (f"{_HERE}.classic.als:ALS", "matrix factorisation by alternating least squares"),
     "bprmf": (f"{_HERE}.classic.bprmf:BPRMF", "matrix factorisation for ranking"),
     "markov": (f"{_HERE}.classic.markov:Markov", "what followed the last item"),
     "multvae": (f"{_HERE}.generative.multvae:MultVAE", "a variational autoencoder of histories"),

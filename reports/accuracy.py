@@ -12,9 +12,13 @@ from ..recommenders.errors import UserError
 from ..simulation.study_file import toml_value
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from rich.console import RenderableType
 
+    from ..recommenders.catalog import Catalog
     from ..recommenders.evaluation import Evaluation
+    from ..recommenders.splits import Split
 
 COLUMNS = ("precision", "recall", "ndcg", "mrr", "hit", "coverage", "gini")
 
@@ -45,9 +49,9 @@ class Accuracy:
         best = max(self.evaluations, key=lambda e: e[metric])
         return f"{best.name} has the highest NDCG@{self.k} on {self.data}: {best[metric]:.4f}"
 
-    def to_json(self) -> list[dict[str, Any]]:
+    def to_json(self) -> dict[str, Any]:
         """One row a recommender."""
-        return [evaluation.to_dict() for evaluation in self.evaluations]
+        return {"evaluations": [evaluation.to_dict() for evaluation in self.evaluations]}
 
     def __str__(self) -> str:
         from rich.console import Console
@@ -81,51 +85,44 @@ class Accuracy:
         return Group(table, Text(""), Text(how), Text(f"result    {self.said} (exit 0)"))
 
 
-def measure(
-    names: Sequence[str],
-    *,
+@dataclass(frozen=True)
+class Data:
+    """What recommenders are measured on.
+
+    Attributes:
+        name: as it is called; split: of it.
+        catalog, attributes: of its items and people, where known.
+    """
+
+    name: str
+    split: Split
+    catalog: Catalog | None
+    attributes: Mapping[str, NDArray[np.generic]] | None
+
+
+def opened(
     data: str,
+    *,
     folder: str,
     columns: Mapping[str, str],
     split_name: str,
-    args: Mapping[str, Mapping[str, object]],
-    progress: Callable[[int, int, str], None],
-    ks: Sequence[int] = (10, 20),
-    history: str = "train",
-    seed: int = 0,
     on_validation: bool = False,
-    keep: str = "",
-) -> Accuracy:
-    """Evaluate recommenders by name.
+) -> Data:
+    """Read and split the data of an evaluation.
 
     Args:
-        names: what is measured, beside the baselines.
         data: dataset name, CSV or Parquet file, a split fixed in an ``.npz`` or ``.train`` file,
             or "" for the synthetic market.
         folder, columns: of the dataset.
         split_name: random, leave-last-out, time or strong.
-        args: of the recommenders, by name.
-        progress: hears the epochs of the fits.
-        ks: list lengths.
-        history: what people are served from, "train" or "train+valid".
-        seed: of fits and requests.
-        on_validation: measures on the validation part, for choosing settings.
-        keep: folder where fits are kept, and read from if they were made before.
+        on_validation: the validation part in place of the test, for choosing settings.
 
     Raises:
-        UserError: unknown names, or data that cannot be read.
+        UserError: data that cannot be read.
     """
     from ..recommenders.datasets.synthetic import market
-    from ..recommenders.evaluation import evaluate_beside_baselines
-    from ..recommenders.kept_fits import KeptFits
-    from ..recommenders.registry import create
     from ..recommenders.splits import load_split, split, split_validation
 
-    strangers = [name for name in args if name not in names]
-    if strangers:
-        raise UserError(f"--set {strangers[0]}.…: no such recommender is evaluated here")
-    for name in names:
-        create(name, args.get(name))
     catalog, attributes, called = None, None, data
     if data.endswith((".npz", ".train")):
         on, called = load_split(data), Path(data).name
@@ -139,21 +136,64 @@ def measure(
         invented = market(users=600, items=400, topics=12, seed=7)
         catalog, called = invented.catalog, "the synthetic market"
         on = split(invented.log, split_name)
+    return Data(called, split_validation(on) if on_validation else on, catalog, attributes)
+
+
+def refuse_strangers(names: Sequence[str], args: Mapping[str, Mapping[str, object]]) -> None:
+    """Names and arguments are right before anything is trained.
+
+    Raises:
+        UserError: what is wrong.
+    """
+    from ..recommenders.registry import create
+
+    strangers = [name for name in args if name not in names]
+    if strangers:
+        raise UserError(f"--set {strangers[0]}.…: no such recommender is evaluated here")
+    for name in names:
+        create(name, args.get(name))
+
+
+def measure(
+    names: Sequence[str],
+    data: Data,
+    *,
+    args: Mapping[str, Mapping[str, object]],
+    progress: Callable[[int, int, str], None],
+    ks: Sequence[int] = (10, 20),
+    history: str = "train",
+    seed: int = 0,
+    keep: str = "",
+) -> Accuracy:
+    """Evaluate recommenders by name.
+
+    Args:
+        names: what is measured, beside the baselines; data: what on.
+        args: of the recommenders, by name.
+        progress: hears the epochs of the fits.
+        ks: list lengths.
+        history: what people are served from, "train" or "train+valid".
+        seed: of fits and requests.
+        keep: folder where fits are kept, and read from if they were made before.
+    """
+    from ..recommenders.evaluation import evaluate_beside_baselines
+    from ..recommenders.kept_fits import KeptFits
+
     done = evaluate_beside_baselines(
         names,
-        split_validation(on) if on_validation else on,
+        data.split,
         ks=ks,
         history=history,
         seed=seed,
-        catalog=catalog,
-        attributes=attributes,
+        catalog=data.catalog,
+        attributes=data.attributes,
         args=args,
         keep=KeptFits(keep) if keep else None,
         progress=lambda epoch, epochs, loss: progress(
             epoch, epochs, "" if loss is None else f"loss {loss:.3f}"
         ),
     )
-    return Accuracy(called, done, len(names))
+    return Accuracy(data.name, done, len(names))
 
 
 def arguments(settings: Sequence[str]) -> dict[str, dict[str, object]]:

@@ -61,3 +61,43 @@ def test_a_fit_that_is_kept_is_not_made_again(
     of_sasrec[0].write_bytes(b"not an archive")
     assert cli.main(call) == 2
     assert "delete it and it is fitted anew" in capsys.readouterr().err
+
+
+def test_seeds_give_deviations_paired_differences_and_a_plot(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plot = tmp_path / "new" / "seeds.png"
+    words = ["evaluate", "multdae", "itemknn", "--set", "multdae.epochs=1", "--seeds", "3"]
+    assert cli.main([*words, "--plot", str(plot), "--json"]) == 0
+    told = capsys.readouterr()
+    held = json.loads(told.out)
+    assert str(plot) in told.err
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert [(row["recommender"], row["seed"]) for row in held["evaluations"][:4]] == [
+        ("multdae", 0),
+        ("multdae", 1),
+        ("multdae", 2),
+        ("itemknn", 0),
+    ]
+    summary = {row["recommender"]: row for row in held["summary"]}
+    assert summary["multdae"]["ndcg@10 sd"] > 0
+    assert summary["itemknn"]["ndcg@10 sd"] == 0
+    assert summary["ease"]["seeds"] == 1
+    (pair,) = held["differences"]
+    assert pair["first"] == "itemknn"  # one epoch is not enough
+    assert pair["low"] < pair["mean"] < pair["high"]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--plot", "x.png"], "add --seeds 10"),
+        (["--seeds", "2", "--plot", "x.txt"], "--plot writes .png"),
+        (["--seeds", "0"], "--seeds must be at least 1"),
+    ],
+)
+def test_a_plot_that_cannot_be_is_refused_before_anything_is_trained(
+    more: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["evaluate", "itemknn", *more]) == 2
+    assert said in capsys.readouterr().err

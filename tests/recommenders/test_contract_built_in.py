@@ -1,5 +1,6 @@
 """Every built-in recommender keeps the contract, and byte for byte: no tolerance."""
 
+from loopaudit.recommenders.classic.als import ALS
 from loopaudit.recommenders.classic.bprmf import BPRMF
 from loopaudit.recommenders.classic.ease import EASE
 from loopaudit.recommenders.classic.itemknn import ItemKNN
@@ -51,6 +52,11 @@ class TestItemKNNByCosine(Exact):
 class TestEASE(Exact):
     def make(self):
         return EASE(reg=10.0)
+
+
+class TestALS(Exact):
+    def make(self):
+        return ALS(embedding_size=8, iterations=4)
 
 
 class TestBPRMF(Exact):
