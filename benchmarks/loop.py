@@ -72,19 +72,31 @@ class DotProduct:
         return recommend_best(self.score, requests, len(self.vectors.items))
 
 
+def section(every: int) -> RecommenderSection:
+    """The recommender, making lists every so many steps."""
+    length = {1: SLATE, NEVER: LIST + 10}.get(every, LIST)
+    return RecommenderSection(name="bench", refresh_every=every, list_length=length)
+
+
+def study_of(
+    users: int, items: int, *, every: int, engine: str = "compiled", steps: int = 40
+) -> Study:
+    """The study of a world of so many people and items."""
+    return Study(
+        study=StudySection(engine=engine, steps=steps),
+        world=WorldSection(users=users, items=items, topics=TOPICS, dim=DIM, history=10.0),
+        recommenders=(section(every),),
+    )
+
+
 def world(users: int, items: int, *, every: int, engine: str = "compiled") -> World:
     """A world in which everybody is there in every step, served by a dot product."""
-    length = {1: SLATE, NEVER: LIST + 10}.get(every, LIST)
-    section = RecommenderSection(name="bench", refresh_every=every, list_length=length)
-    study = Study(
-        study=StudySection(engine=engine),
-        world=WorldSection(users=users, items=items, topics=TOPICS, dim=DIM, history=10.0),
-        recommenders=(section,),
-    )
+    study = study_of(users, items, every=every, engine=engine)
     start = origin(study.world, study.study.seed, 0)
     start = replace(start, activity=np.ones(users, np.float32))
     guard = Guard(DotProduct(Vectors(users, items)), n_items=items)
-    return World(study, arm=Arm("bench", "target", section), recommender=guard, start=start)
+    arm = Arm("bench", "target", study.recommenders[0])
+    return World(study, arm=arm, recommender=guard, start=start)
 
 
 def loop(

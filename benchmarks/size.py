@@ -1,9 +1,10 @@
 """How large a world fits, and how time and memory grow with people and steps.
 
-Every size is lived in a process of its own, which reports its peak memory (everything: the
-interpreter, libraries, the recommender, the log's buffers). Lists of 20 are made anew every 10
-steps by an exact dot product; the compact event log goes to disk, in parts of at most ten steps
-or two million visits (a run writes parts of ten steps, and needs their memory).
+Every size is lived as `loopaudit simulate` lives one arm of one world, in a process of its own,
+which reports its peak memory (everything: the interpreter, libraries, the recommender, the log's
+buffers): the world is drawn and written, then lived with its event log, then what became of people
+is written. Everybody is there in every step; lists of 20 are made anew every 10 steps by an exact
+dot product.
 
     python benchmarks/size.py                  # a million people, 1,000 items, 20 steps, 3 GiB
     python benchmarks/size.py --growth --page  # the table of docs/speed.md
@@ -17,6 +18,7 @@ import resource
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,37 +29,49 @@ GIB = 2**30
 ROWS = [(10_000, 20), (30_000, 20), (100_000, 20), (300_000, 20), (1_000_000, 20)]
 STEPS = [(100_000, 10), (100_000, 20), (100_000, 40)]
 ITEMS = 1_000
-VISITS_A_PART = 2_000_000
-"""Visits from which on a part of the log is written before its ten steps are over."""
 
 
 def live(users: int, items: int, steps: int) -> dict[str, float]:
     """Live one world in this process and say what it took."""
-    from loop import world
+    import polars as pl
+    from contestants import Vectors
+    from loop import DotProduct, section, study_of
 
+    from loopaudit.simulation.arms import Arm
     from loopaudit.simulation.footprint import footprint
-    from loopaudit.simulation.log import PartLog
+    from loopaudit.simulation.live import ArmRun, write_world
     from loopaudit.simulation.runner import one_thread
     from loopaudit.simulation.store import DiskStore
+    from loopaudit.simulation.world import World, origin
+
+    study = study_of(users, items, every=10, steps=steps)
+    marks: list[float] = []
+    worlds: list[World] = []
+
+    class Everybody(ArmRun):
+        """The arm of a world in which everybody is there in every step."""
+
+        def world_with(self, guard: object) -> World:
+            start = origin(study.world, study.study.seed, 0)
+            start = replace(start, activity=np.ones(users, np.float32))
+            worlds.append(World(study, arm=self.arm, recommender=guard, start=start))
+            return worlds[-1]
+
+    def tick(done: int, what: str) -> None:
+        marks.append(time.process_time())
 
     with one_thread(), TemporaryDirectory() as folder:
-        begin = time.process_time()
-        one = world(users, items, every=10)
-        made = time.process_time()
-        store, part, served, pending = DiskStore(Path(folder)), PartLog("compact"), 0, 0
-        for step in range(steps):
-            one.step()
-            assert one.shown is not None
-            served += len(one.shown.users)
-            part.add(step, one.shown, one.platform)
-            pending += len(one.shown.users)
-            if (step + 1) % 10 == 0 or step + 1 == steps or pending >= VISITS_A_PART:
-                pending = 0
-                for kind, frame in part.frames().items():
-                    store.put_frame(f"{kind}/part-{step:05d}.parquet", frame)
-        done = time.process_time()
-        written = sum(p.stat().st_size for p in Path(folder).rglob("*.parquet"))
-    held = footprint(one)
+        begin, store = time.process_time(), DiskStore(Path(folder))
+        write_world(study, 0, store)
+        factories = {"bench": lambda: DotProduct(Vectors(users, items))}
+        arm = Arm("bench", "target", section(every=10))
+        Everybody(study, 0, arm, store, "", factories, {}, tick).run()
+        done, made = time.process_time(), marks[1]  # the second tick is that before the first step
+        logs = [p for what in ("events", "lists") for p in Path(folder, what).rglob("*.parquet")]
+        written = sum(path.stat().st_size for path in logs)
+        visits = pl.scan_parquet([p for p in logs if "events" in p.parts[-4]])
+        served = int(visits.select(pl.len()).collect().item())
+    held = footprint(worlds[-1])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts KiB
     return {
         "users": users,

@@ -7,6 +7,7 @@ holds with its manifest before anything is read from it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date
 from itertools import count
 from pathlib import Path
@@ -129,10 +130,15 @@ def finish(study: Study, store: DiskStore, factories: Factories) -> None:
     session = int(held.pop("session"))
     files = journal.replay(root, held["files"], session=session)
     manifest.verify(root, files)
-    held = {**held, "files": files}
+    held = {**held, "engines": _engines(store, files), "files": files}
     manifest.write_manifest(store, {**held, "session": session + 1})
     journal.forget(root)  # a kill here leaves a run that is complete and gone on with
     manifest.write_manifest(store, {**held, "finished": True})
+
+
+def _engines(store: DiskStore, names: Iterable[str]) -> list[str]:
+    """The engines that lived the arms of a run: what [study] engine = "auto" came to."""
+    return sorted({store.json(name)["engine"] for name in names if name.endswith("/done.json")})
 
 
 def _strangers_at_the_top(root: Path) -> list[str]:

@@ -221,6 +221,7 @@ class ArmRun:
         self.store.put_frame(f"{self.prefix}series/{self.place}.parquet", series)
         self.write_end(world)
         done: dict[str, object] = {"faults": self.faults(world).to_dict()}
+        done["engine"] = world.engine.name  # what [study] engine = "auto" came to
         if world.platform.training.rows:
             name = f"{self.prefix}training/{self.place}.parquet"
             self.store.put_frame(name, world.platform.training.frame())

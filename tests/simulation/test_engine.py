@@ -1,5 +1,7 @@
 """The compiled engine is the NumPy engine to rounding, in any blocks; other laws are refused."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +14,9 @@ from loopaudit.recommenders.randomness import bits, stream
 from loopaudit.simulation import kernel
 from loopaudit.simulation.arms import Arm
 from loopaudit.simulation.footprint import footprint
+from loopaudit.simulation.manifest import read_manifest
 from loopaudit.simulation.measures import SERIES, Measures
+from loopaudit.simulation.runner import simulate
 from loopaudit.simulation.study import RecommenderSection
 from loopaudit.simulation.study_file import study_from
 from loopaudit.simulation.world import World
@@ -168,3 +172,18 @@ def test_a_person_takes_at_most_700_bytes_of_state_with_tastes_of_64_dimensions(
     assert 640 < held.state <= 700
     # 4 bytes a consumption, where it begins, and room for what comes
     assert 4 * 6 < held.history < 4 * 6 + 8 + 8 + 4 * 16 + 8
+
+
+@pytest.mark.parametrize("asked", ["auto", "numpy"])
+def test_a_finished_run_says_which_engine_lived_it(asked, tmp_path):
+    raw = {
+        "study": {"steps": 3, "worlds": 1, "engine": asked, "arms": ["random"]},
+        "world": {"users": 20, "items": 30, "topics": 4},
+        "recommenders": [{"name": "popularity"}],
+        "audit": {"sensitivity_worlds": 0},
+    }
+    simulate(study_from(raw, source="study.toml"), out=tmp_path / "run", workers=1)
+    lived = {"auto": "compiled"}.get(asked, asked)
+    assert read_manifest(tmp_path / "run")["engines"] == [lived]
+    done = json.loads((tmp_path / "run/state/random/w000/done.json").read_text())
+    assert done["engine"] == lived

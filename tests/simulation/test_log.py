@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from loopaudit.audit.auditing import audit_run
 from loopaudit.recommenders.border import Capabilities, Slates
 from loopaudit.recommenders.errors import UserError
+from loopaudit.simulation import events
 from loopaudit.simulation.events import COLUMNS, expanded
 from loopaudit.simulation.runner import simulate
 from loopaudit.simulation.shown import bits
@@ -213,6 +214,19 @@ def test_parts_of_the_log_can_be_asked_for(tmp_path):
     clicked = lazy.filter("clicked").select("user").collect(engine="streaming")
     assert clicked.equals(whole.filter("clicked").select("user"))
     assert lazy.select(pl.len()).collect().item() == len(whole)
+
+
+def test_a_large_world_has_shorter_parts_of_the_same_log(tmp_path, monkeypatch):
+    assert [events.part_steps(n) for n in (1, 200_000, 1_000_000, 10**8)] == [10, 10, 2, 1]
+    asked = study({"name": "ease", "refresh_every": 6, "list_length": 25}, study={"worlds": 1})
+    whole = simulate(asked, out=tmp_path / "whole", workers=1).events("ease", 0).collect()
+    monkeypatch.setattr(events, "VISITS_A_PART", 170)  # four steps of 40 people
+    run = simulate(asked, out=tmp_path / "cut", workers=1)
+    files = sorted(path.name for path in (tmp_path / "cut/events/ease/w000").iterdir())
+    assert files[:3] == ["part-00000.parquet", "part-00004.parquet", "part-00008.parquet"]
+    assert run.events("ease", 0).collect().equals(whole)
+    late = run.events("ease", 0).filter(pl.col("step").is_between(9, 13)).collect()
+    assert late.equals(whole.filter(pl.col("step").is_between(9, 13)))
 
 
 def test_a_full_log_has_no_lists_and_says_so():
