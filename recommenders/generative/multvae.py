@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from ..border import NOTHING, Capabilities, Requests, Slates
 from ..errors import UserError
+from ..interactions import Ragged
 from ..ranking import blocks, top_k_exact
 from .autoencoder import Autoencoder
 from .networks import by_rows, dropout, linear
@@ -131,6 +132,21 @@ class MultVAE(Autoencoder):
 
     # -- as a generator ------------------------------------------------------------------------
 
+    def posterior(self, histories: Ragged) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and log variance (n, latent) of q(z | history)."""
+
+        def encoded(x: Tensor) -> Tensor:
+            return torch.cat(self.network.encode(x, 0.0, None), dim=1)
+
+        x = histories.to_csr(self.n_items)
+        mu, log_var = np.hsplit(by_rows(encoded, x, 2 * self.latent_size), 2)
+        return mu, log_var
+
+    def log_chances(self, z: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(n, items) log p(item | z) of tastes z (n, latent)."""
+        logits = by_rows(self.network.decode, z.astype(np.float32), self.n_items)
+        return logits.astype(np.float64)
+
     def withdraw(self, available: NDArray[np.bool_]) -> None:
         """From now on draws from these items only, so that its propensities stay right."""
         self._gone = np.flatnonzero(~available)
@@ -157,17 +173,12 @@ class MultVAE(Autoencoder):
         product over slots estimates the probability of the whole slate.
         """
 
-        def posterior(x: Tensor) -> Tensor:
-            return torch.cat(self.network.encode(x, 0.0, None), dim=1)
-
-        x = requests.history.to_csr(self.n_items)
-        mu, log_var = np.hsplit(by_rows(posterior, x, 2 * self.latent_size), 2)  # (n, latent)
+        mu, log_var = self.posterior(requests.history)  # (n, latent) each
 
         def log_p(purpose: str) -> NDArray[np.float64]:
             """(n, items) log probabilities under one draw of z, 0 for what may not be shown."""
             luck = ndtri(requests.uniform(f"{purpose}/{self.seed}", self.latent_size))
-            z = (mu + np.exp(0.5 * log_var) * luck).astype(np.float32)  # (n, latent)
-            logits = by_rows(self.network.decode, z, self.n_items).astype(np.float64)
+            logits = self.log_chances(mu + np.exp(0.5 * log_var) * luck)
             logits[requests.history.row_index, requests.history.values] = -np.inf
             logits[:, self._gone[self._gone < self.n_items]] = -np.inf
             shut = np.isneginf(logits.max(axis=1))

@@ -19,6 +19,7 @@ from loopaudit.recommenders.generative.ldiffrec import LDiffRec
 from loopaudit.recommenders.generative.list_cvae import ListCVAE
 from loopaudit.recommenders.generative.multdae import MultDAE
 from loopaudit.recommenders.generative.multvae import MultVAE
+from loopaudit.recommenders.generative.pages import Pages
 from loopaudit.recommenders.generative.recvae import RecVAE
 from loopaudit.recommenders.generative.sasrec import SASRec
 from loopaudit.recommenders.generative.textlm import TextLM
@@ -120,6 +121,11 @@ class TestGFlowNet(Exact):
             response_epochs=3,
             epochs=2,
         )
+
+
+class TestPages(Exact):
+    def make(self):
+        return Pages(hidden_size=32, latent_size=8, epochs=3)
 
 
 class TestDiffRec(Exact):
