@@ -61,6 +61,7 @@ RECOMMENDERS: BuiltIn = {
         f"{_HERE}.language.conversation:Conversation",
         "a language model that recommends as it talks",
     ),
+    "hf": (f"{_HERE}.language.causal:CausalLM", "a causal language model of Hugging Face"),
     "zeroshot": (f"{_HERE}.language.zeroshot:ZeroShot", "a language model told the history"),
     "sasrec": (f"{_HERE}.generative.sasrec:SASRec", "a causal transformer over item sequences"),
     "textlm": (f"{_HERE}.generative.textlm:TextLM", "a small language model that says titles"),
