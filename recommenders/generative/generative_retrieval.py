@@ -42,6 +42,7 @@ class GenerativeRetrieval:
             (who took what), or one of the catalog's own vectors, by name.
         levels: codes an item; one more, a running number, tells apart items with equal codes.
         codes: most codes a level.
+        quantiser: "kmeans" (residual k-means), or "rqvae", TIGER's autoencoder with codebooks.
         constrained: False lets it spell any id, so that it can name items that do not exist.
         beams: prefixes kept at each code; never fewer than the items asked for.
         embedding_size: width of the network.
@@ -68,16 +69,17 @@ class GenerativeRetrieval:
         vectors: str = "text",
         levels: int = 3,
         codes: int = 256,
+        quantiser: str = "kmeans",
         constrained: bool = True,
         beams: int = 50,
         embedding_size: int = 64,
         blocks: int = 1,
         heads: int = 2,
         max_length: int = 20,
-        dropout: float = 0.5,
+        dropout: float = 0.4,
         learning_rate: float = 3e-3,
         batch_size: int = 128,
-        epochs: int = 20,
+        epochs: int = 16,
         update_epochs: int = 1,
         seed: int = 0,
     ) -> None:
@@ -109,7 +111,7 @@ class GenerativeRetrieval:
         self.epochs = epochs
         self.update_epochs = update_epochs
         self.seed = seed
-        self.tokenizer = ItemTokenizer(vectors, levels=levels, codes=codes)
+        self.tokenizer = ItemTokenizer(vectors, levels=levels, codes=codes, quantiser=quantiser)
         self._build(told_apart(np.zeros((1, levels), np.int64)), np.ones(levels + 1, np.int64), 0)
 
     def _build(self, ids: Ids, sizes: NDArray[np.int64], seed: int) -> None:
@@ -203,9 +205,8 @@ class GenerativeRetrieval:
 
     def _step(self, tokens: Tensor, targets: Tensor, luck: torch.Generator) -> tuple[float, int]:
         real = targets >= 0  # (batch, length)
-        vectors = self.network.vectors()
-        h = self.network(tokens, vectors, self.dropout, luck)[real]  # (real, size)
-        loss = self.network.loss(h, targets[real], vectors)
+        h = self.network(tokens, self.dropout, luck)[real]  # (real, size)
+        loss = self.network.loss(h, targets[real])
         self.adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.adam.step()
@@ -250,13 +251,12 @@ class GenerativeRetrieval:
     def _read(self, requests: Requests) -> Iterator[tuple[slice, Tensor]]:
         """Blocks of requests, and (ROWS, size) vectors of their histories, the last ones padded."""
         tokens, last = latest(requests.history, self.max_length, start=self.n_items)
-        vectors = self.network.vectors()
         for at in range(0, len(tokens), ROWS):
             rows = slice(at, min(at + ROWS, len(tokens)))
             block = np.full((ROWS, self.max_length), self.n_items, np.int64)
             ends = np.zeros(ROWS, np.int64)
             block[: rows.stop - at], ends[: rows.stop - at] = tokens[rows], last[rows]
-            x = self.network(torch.from_numpy(block), vectors, 0.0, None)  # (ROWS, length, size)
+            x = self.network(torch.from_numpy(block), 0.0, None)  # (ROWS, length, size)
             yield rows, x[torch.arange(ROWS), torch.from_numpy(ends)]
 
     # -- memory --------------------------------------------------------------------------------

@@ -16,8 +16,10 @@ place of a second transformer. The softmax goes over the codes that some item's 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -26,6 +28,35 @@ from torch import Tensor, nn
 from .attention import Block
 from .networks import dropout, embedding, linear
 from .trie import NOWHERE, Trie
+
+
+class _Products(torch.autograd.Function):
+    """Row r's state times each of its own vectors; sparse products give the gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, state: Tensor, vectors: Tensor, chosen: Tensor, sizes: Tensor) -> Tensor:
+        ctx.save_for_backward(state, vectors, chosen, sizes)
+        spread = state.repeat_interleave(sizes, dim=0)  # (chosen, size)
+        return (spread * F.embedding(chosen, vectors)).sum(dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        state, vectors, chosen, sizes = (t.numpy() for t in ctx.saved_tensors)
+        starts = np.concatenate([[0], sizes.cumsum()])
+        shape = (len(state), len(vectors))
+        table = sp.csr_matrix((grads[0].numpy(), chosen, starts), shape=shape)
+        return torch.from_numpy(table @ vectors), torch.from_numpy(table.T @ state), None, None
+
+
+def products(state: Tensor, vectors: Tensor, chosen: Tensor, sizes: Tensor) -> Tensor:
+    """(chosen,) products of (rows, size) states with the vectors chosen for each.
+
+    Args:
+        state: one a row.
+        vectors: (nodes, size) table to choose from.
+        chosen: (chosen,) which nodes, row after row; sizes: (rows,) how many each row has.
+    """
+    return _Products.apply(state, vectors, chosen, sizes)  # type: ignore[no-any-return,no-untyped-call]
 
 
 class IdNetwork(nn.Module):
@@ -71,58 +102,69 @@ class IdNetwork(nn.Module):
         self.parent_of = [torch.from_numpy(depth.parent) for depth in trie.depths]
         self.first_of = [torch.from_numpy(depth.first) for depth in trie.depths]
 
-    def vectors(self) -> list[Tensor]:
-        """(nodes, size) vector of each prefix, by depth."""
-        pairs = zip(self.codes, self.prefixes, self.code_of, strict=True)
-        return [F.embedding(code, codes) + own for codes, own, code in pairs]
+    def embedded(self, items: Tensor) -> Tensor:
+        """(..., size) vectors of items, the sum of their prefixes'."""
+        parts = []
+        for node, codes, own, code in zip(
+            self.path[items].unbind(-1), self.codes, self.prefixes, self.code_of, strict=True
+        ):
+            parts += [F.embedding(code[node], codes), F.embedding(node, own)]
+        return torch.stack(parts).sum(dim=0)
 
-    def forward(
-        self, tokens: Tensor, vectors: list[Tensor], share: float, luck: torch.Generator | None
-    ) -> Tensor:
+    def forward(self, tokens: Tensor, share: float, luck: torch.Generator | None) -> Tensor:
         """(batch, length, size) from (batch, length) item indices, the start token one past them.
 
         Args:
             tokens: what people met.
-            vectors: of :meth:`vectors`.
             share: of entries dropped in training; luck: decides which.
         """
-        parts = [F.embedding(self.path[:, d], v) for d, v in enumerate(vectors)]
-        items = torch.cat([torch.stack(parts).sum(dim=0), self.start])  # (items + 1, size)
-        x = F.embedding(tokens, items) * items.shape[1] ** 0.5  # (batch, length, size)
+        begins = tokens == len(self.path)
+        items = self.embedded(torch.where(begins, 0, tokens))  # (batch, length, size)
+        x = torch.where(begins[..., None], self.start, items) * self.start.shape[1] ** 0.5
         x = dropout(x + self.positions[: tokens.shape[1]], share, luck)
         for block in self.blocks:
             x = block(x, share, luck)
         return self.norm(x)  # type: ignore[no-any-return]
 
-    def loss(self, h: Tensor, items: Tensor, vectors: list[Tensor]) -> Tensor:
+    def loss(self, h: Tensor, items: Tensor) -> Tensor:
         """Mean of -log P(id) of the (rows,) items that came after (rows, size) vectors h."""
         total = h.new_zeros(())
-        for depth, vector in enumerate(vectors):
-            node, first = self.path[items, depth], self.first_of[depth]
+        for depth, first in enumerate(self.first_of):
+            node = self.path[items, depth]
             parent = self.path[items, depth - 1] if depth else torch.zeros_like(node)
             size = first[parent + 1] - first[parent]
-            # An only child follows by itself, if nothing else can.
             rows = torch.arange(len(h))
-            if self.constrained:
+            if self.constrained:  # an only child follows by itself: nothing else can
                 rows = rows[size > 1]
             if len(rows) == 0:
                 continue
             node, begin, size = node[rows], first[parent[rows]], size[rows]
-            state = self.states[depth](h[rows])  # (rows, size)
             column = torch.arange(int(size.max()))
             there = column < size[:, None]  # (rows, widest)
-            child = torch.where(there, begin[:, None] + column, begin[:, None])
+            child = (begin[:, None] + column)[there]  # (children of all rows,)
+            code = self.code_of[depth][child]
+            state = self.states[depth](h[rows])  # (rows, size)
+            by_code = state @ self.codes[depth].T  # (rows, codes)
+            if depth:
+                own = products(state, self.prefixes[depth], child, size)
+            else:  # all of them
+                own = (state @ self.prefixes[depth].T).flatten()
+            own = own + self.bias[depth][child]
+            row = torch.arange(len(rows)).repeat_interleave(size)
             if self.constrained:
-                z = (F.embedding(child, vector) @ state[:, :, None])[:, :, 0]
-                z = (z + self.bias[depth][child]).masked_fill(~there, float("-inf"))
+                z = h.new_full(there.shape, float("-inf"))
+                z = z.masked_scatter(there, own + by_code[row, code])  # (rows, widest)
                 said = node - begin
             else:
-                own = (F.embedding(child, self.prefixes[depth]) @ state[:, :, None])[:, :, 0]
-                own = (own + self.bias[depth][child]).masked_fill(~there, 0.0)
-                z = (state @ self.codes[depth].T).scatter_add(1, self.code_of[depth][child], own)
+                z = by_code.index_put((row, code), own, accumulate=True)  # (rows, codes)
                 said = self.code_of[depth][node]
             total = total + F.cross_entropy(z, said, reduction="sum") / len(h)
         return total
+
+    def vectors(self) -> list[Tensor]:
+        """(nodes, size) vector of each prefix, by depth."""
+        pairs = zip(self.codes, self.prefixes, self.code_of, strict=True)
+        return [F.embedding(code, codes) + own for codes, own, code in pairs]
 
     def logits(self, h: Tensor, depth: int, vectors: list[Tensor]) -> Tensor:
         """(rows, nodes of a depth) of (rows, size) vectors h."""

@@ -17,7 +17,9 @@ Ids = NDArray[np.int64]
 """(items, levels + 1) codes from 0; the last column tells items apart that share the others."""
 
 _CELLS = 4_000_000  # distances computed at once
-_OUT_OF_REACH = np.float32(1e6)  # in every coordinate
+
+OUT_OF_REACH = np.float32(1e6)
+"""Every coordinate of a centre that names nothing."""
 
 
 def residual_kmeans(
@@ -57,8 +59,7 @@ def kmeans(
         if np.array_equal(moved, centres):
             break
         centres = moved
-    dead = np.bincount(nearest(points, centres), minlength=k) == 0
-    centres[dead] = _OUT_OF_REACH
+    centres[np.bincount(nearest(points, centres), minlength=k) == 0] = OUT_OF_REACH
     return centres
 
 
@@ -95,6 +96,16 @@ def quantise(vectors: NDArray[np.float32], books: NDArray[np.float32]) -> NDArra
         codes[:, level] = nearest(rest, book)
         rest = rest - book[codes[:, level]]
     return codes
+
+
+def without_dead_codes(
+    vectors: NDArray[np.float32], books: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The codebooks with codes that name none of the vectors out of reach of later ones."""
+    codes, live = quantise(vectors, books), books.copy()
+    for book, column in zip(live, codes.T, strict=True):
+        book[np.bincount(column, minlength=len(book)) == 0] = OUT_OF_REACH
+    return live
 
 
 def told_apart(codes: NDArray[np.int64], given: Ids | None = None) -> Ids:

@@ -176,6 +176,13 @@ class TestGenerativeRetrieval(Exact):
         return GenerativeRetrieval(embedding_size=16, max_length=12, epochs=2, beams=80)
 
 
+class TestGenerativeRetrievalFromAnRQVAE(Exact):
+    def make(self):
+        return GenerativeRetrieval(
+            embedding_size=16, max_length=12, epochs=1, beams=80, quantiser="rqvae", levels=2
+        )
+
+
 class TestGenerativeRetrievalUnconstrained(Exact):
     def make(self):
         return GenerativeRetrieval(

@@ -20,6 +20,7 @@ from loopaudit.recommenders.generative.generative_retrieval import (
 from loopaudit.recommenders.generative.id_network import IdNetwork
 from loopaudit.recommenders.generative.item_vectors import TextSpace, main_directions
 from loopaudit.recommenders.generative.networks import seeded
+from loopaudit.recommenders.generative.rqvae import RQVAE
 from loopaudit.recommenders.generative.semantic_ids import (
     code_use,
     kmeans,
@@ -136,6 +137,46 @@ def test_a_collapsed_codebook_shows():
     even = code_use(told_apart(np.array(list(product(range(4), range(2))), np.int64)))
     assert even.perplexity == pytest.approx((4.0, 2.0))
     assert (even.colliding, even.largest) == (0.0, 1)
+
+
+def blobs(n_blobs=8, n_each=20, dim=12):
+    luck = np.random.default_rng(1)
+    middle = luck.standard_normal((n_blobs, dim)) * 2
+    points = np.repeat(middle, n_each, axis=0) + 0.05 * luck.standard_normal(
+        (n_blobs * n_each, dim)
+    )
+    return points.astype(np.float32)
+
+
+def learnt(points, epochs, levels=1, codes=8):
+    model = RQVAE(points.shape[1], 16, 4, seeded(LUCK, "test"))
+    luck = seeded(LUCK, "test", "fit")
+    model.learn(points, levels, codes, seed_of_codes=generator(LUCK, "t"), luck=luck, epochs=epochs)
+    return model
+
+
+def test_an_rqvae_gives_no_code_to_two_clusters():
+    points = blobs()
+    model = learnt(points, epochs=300, codes=16)
+    codes = quantise(model.latents(points), model.books)[:, 0]
+    owners = {(code, item // 20) for item, code in enumerate(codes.tolist())}
+    assert len(owners) == len(set(codes.tolist()))
+    assert model.losses[-1] < 0.3 * model.losses[0]
+
+
+def test_dead_codes_of_an_rqvae_come_back_to_life():
+    """All codes stand in one place; those that hardly anything is rounded to move elsewhere."""
+    points = blobs()
+    model = learnt(points, epochs=0)
+    z = torch.from_numpy(model.latents(points))
+    books = z[:1].repeat(8, 1)[None].clone()
+    size, total = torch.full((1, 8), 20.0), books * 20.0
+    used = []
+    for step in range(600):
+        model._round(z, books, size, total, seeded(LUCK, "test", step))
+        used.append(len(set(quantise(z.numpy(), books.numpy())[:, 0].tolist())))
+    assert used[0] <= 2
+    assert used[-1] == 8
 
 
 # -- what items are about ----------------------------------------------------------------------
@@ -363,11 +404,12 @@ def test_unconstrained_it_names_items_that_do_not_exist_and_the_guard_counts_the
     assert ((real_mass > 0.9) & (real_mass < 1.0)).all()
 
 
-def test_an_item_that_entered_later_is_generated_for_those_who_like_its_kind():
+@pytest.mark.parametrize("quantiser", ["kmeans", "rqvae"])
+def test_an_item_that_entered_later_is_generated_for_those_who_like_its_kind(quantiser):
     luck = np.random.default_rng(0)
     titles = [f"{'lipstick red' if i < 20 else 'drill steel'} model {i}" for i in range(40)]
     rows = [(luck.permutation(20)[:10] + (u % 2) * 20).tolist() for u in range(60)]
-    model = small(epochs=20)
+    model = small(epochs=20, quantiser=quantiser)
     model.fit(log_of(rows, 40), catalog(titles))
     before = model.score(ask([[0, 1, 2], [20, 21, 22]]))
     model.add_items(catalog([*titles, "lipstick red new", "drill steel new"]))
@@ -378,7 +420,7 @@ def test_an_item_that_entered_later_is_generated_for_those_who_like_its_kind():
     assert after[1, 41] > after[1, 40]
     old = np.corrcoef(before[0], after[0, :40])[0, 1]
     assert old > 0.9  # what it knew of old items it still knows
-    other = small(epochs=20)
+    other = small(epochs=20, quantiser=quantiser)
     other.load_state(model.state())
     grown = log_of([*rows, [40, 41]], 42)
     for one in (model, other):
@@ -409,6 +451,7 @@ def test_an_empty_log_can_be_fitted_and_learned_from_later():
         ({"levels": 0}, "levels must be at least 1, got 0"),
         ({"codes": 1}, "codes must be at least 2, got 1"),
         ({"beams": 0}, "beams must be at least 1, got 0"),
+        ({"quantiser": "kmean"}, "unknown quantiser 'kmean'. Did you mean kmeans"),
         ({"heads": 3}, "embedding_size must be a multiple of heads"),
     ],
 )
