@@ -19,6 +19,7 @@ from ..border import NOTHING, Capabilities, Progress, Requests, Slates, State
 from ..catalog import Catalog
 from ..errors import UserError
 from ..interactions import Interactions, Ragged
+from ..plugins.vocabulary import UNKNOWN
 from .id_growth import carry_over
 from .id_network import IdNetwork
 from .item_tokenizer import ItemTokenizer
@@ -26,9 +27,6 @@ from .networks import ROWS, dump, restore, seeded
 from .semantic_ids import CodeUse, Ids, code_use, told_apart
 from .trie import NOWHERE, Trie
 from .windows import latest, windows
-
-MADE_UP = int(np.iinfo(np.int32).max)
-"""The item index of an id that no item has; the guard counts it as an unknown item."""
 
 
 class GenerativeRetrieval:
@@ -227,26 +225,35 @@ class GenerativeRetrieval:
         return out
 
     def recommend(self, requests: Requests) -> Slates:
-        """The k most probable ids that beam search finds; ``raw_names`` spells them out.
+        """The k most probable ids that beam search finds.
 
-        Ids of no item keep their slot, under an item index that does not exist.
+        When unconstrained, an id of no item keeps its slot, under an item index that does not
+        exist; ``raw_names`` spells all ids, and ``usage`` counts them.
         """
         n, k = len(requests), requests.k
-        width = max(self.beams, k)
-        items = np.full((n, k), NOTHING, np.int32)
+        ids = np.zeros((n, k, self.ids.shape[1]), np.int64)
         scores = np.full((n, k), -np.inf, np.float32)
-        names: list[tuple[str, ...]] = []
         with torch.no_grad():
             for rows, h in self._read(requests):
-                ids, log_p = self.network.beams(h, width)
-                ids, log_p = ids[: rows.stop - rows.start, :k], log_p[: rows.stop - rows.start, :k]
-                found, said = self.trie.find(ids), log_p > -np.inf
-                found = np.where(found == NOWHERE, MADE_UP, found)
-                items[rows] = np.where(said, found, NOTHING)
-                scores[rows] = log_p
-                for row, n_said in zip(ids, said.sum(axis=1), strict=True):
-                    names.append(tuple(map(spelled, row[:n_said])))
-        return Slates(items, scores, raw_names=tuple(names))
+                found, log_p = self.network.beams(h, max(self.beams, k))
+                ids[rows] = found[: rows.stop - rows.start, :k]
+                scores[rows] = log_p[: rows.stop - rows.start, :k]
+        said, item = scores > -np.inf, self.trie.find(ids)
+        item = np.where(item == NOWHERE, UNKNOWN, item)
+        items = np.where(said, item, NOTHING).astype(np.int32)
+        if self.constrained:
+            return Slates(items, scores)
+        n_said, no_item = said.sum(axis=1).tolist(), (items == UNKNOWN).sum(axis=1).tolist()
+        names = spelled(ids).tolist()
+        return Slates(
+            items,
+            scores,
+            raw_names=tuple(tuple(row[:ends]) for row, ends in zip(names, n_said, strict=True)),
+            usage=tuple(
+                {"ids": float(all_of_them), "ids_of_no_item": float(made_up)}
+                for all_of_them, made_up in zip(n_said, no_item, strict=True)
+            ),
+        )
 
     def _read(self, requests: Requests) -> Iterator[tuple[slice, Tensor]]:
         """Blocks of requests, and (ROWS, size) vectors of their histories, the last ones padded."""
@@ -279,10 +286,13 @@ class GenerativeRetrieval:
         restore(self.network, self.adam, state)
 
 
-def spelled(codes: NDArray[np.int64]) -> str:
-    """An id as text.
+def spelled(ids: Ids) -> NDArray[np.str_]:
+    """(...,) ids (..., depths) as texts.
 
-    >>> spelled(np.array([12, 200, 3, 0]))
-    '<a12><b200><c3><d0>'
+    >>> spelled(np.array([[12, 200, 3, 0]])).tolist()
+    ['<a12><b200><c3><d0>']
     """
-    return "".join(f"<{chr(ord('a') + depth)}{code}>" for depth, code in enumerate(codes.tolist()))
+    text = np.full(ids.shape[:-1], "", np.str_)
+    for depth in range(ids.shape[-1]):
+        text = np.char.add(text, np.char.mod(f"<{chr(ord('a') + depth)}%d>", ids[..., depth]))
+    return text
