@@ -203,6 +203,10 @@ _AMAZON_SASREC = (
 )
 _A_GOAL = (("hit@10", 0.300), ("ndcg@10", 0.172))
 
+_TIGER_PAPER = "TIGER paper"
+_B_TIGER = (("hit@5", 0.0454), ("ndcg@5", 0.0321), ("hit@10", 0.0648), ("ndcg@10", 0.0384))
+_T_TIGER = (("hit@5", 0.0521), ("ndcg@5", 0.0371), ("hit@10", 0.0712), ("ndcg@10", 0.0432))
+
 ANCHORS = (
     Anchor(
         "A",
@@ -232,6 +236,8 @@ ANCHORS = (
         (("ndcg@10", 0.048),),
     ),
     Anchor("T", "sasrec", _AMAZON_SASREC, 1),
+    Anchor("B", "genret", (), 1, _B_TIGER, _TIGER_PAPER, (("ndcg@10", 0.0384),)),
+    Anchor("T", "genret", (), 1, _T_TIGER, _TIGER_PAPER),
     Anchor("C", "multvae", (), 1, _C_VAE, _DIFFREC_PAPER, (("ndcg@10", 0.080),)),
     Anchor("C", "diffrec", (), 1, _C, _DIFFREC_PAPER, (("ndcg@10", 0.087),)),
     Anchor(

@@ -89,12 +89,14 @@ FAULTS = {
 USAGE = {
     "titles": "titles named",
     "titles_not_in_catalog": "of them in no catalog",
+    "ids": "ids generated",
+    "ids_of_no_item": "of them of no item",
     "prompt_tokens": "tokens sent",
     "completion_tokens": "tokens answered",
     "cost": "their price",
     "unmetered": "answers whose tokens nobody counted",
 }
-"""What language models consumed, in the order it is told."""
+"""What models that generate said and consumed, in the order it is told."""
 
 OPINIONS = {
     Verdict.VIOLATION: "Harm above its threshold was found",
