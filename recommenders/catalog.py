@@ -30,6 +30,7 @@ class Catalog:
         origin: (items,) int8, 0 human, 1 AI-made, or None.
         text: (items,) longer description, or None.
         vectors: named (items, dim) float32 item vectors from image or text, maybe empty.
+        images: (items, height, width, 3) uint8 RGB, all zeros for an item without one, or None.
     """
 
     ids: tuple[str, ...]
@@ -45,6 +46,7 @@ class Catalog:
     origin: NDArray[np.int8] | None = None
     text: tuple[str, ...] | None = None
     vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    images: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -63,6 +65,12 @@ class Catalog:
             if len(getattr(self, name)) != n:
                 got = len(getattr(self, name))
                 raise UserError(f"catalog {name} must have {n} rows, got {got}")
+        if self.images is not None and (
+            self.images.ndim != 4 or (len(self.images), self.images.shape[3]) != (n, 3)
+        ):
+            raise UserError(
+                f"catalog images must have shape ({n}, height, width, 3), got {self.images.shape}"
+            )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -77,7 +85,7 @@ class Catalog:
         """This catalog followed by items that entered it; old items keep their indices.
 
         A trait that only one of the two knows is filled up with what says nothing: quality 0,
-        stance and veracity NaN, not harmful, human, the title as text, a zero vector.
+        stance and veracity NaN, not harmful, human, the title as text, a zero vector, no image.
 
         Raises:
             UserError: an id stands in both.
@@ -100,6 +108,14 @@ class Catalog:
             blank = [np.zeros((n, known.shape[1]), np.float32) for n in (a, b)]  # type: ignore[union-attr]
             halves = (self.vectors.get(name, blank[0]), later.vectors.get(name, blank[1]))
             vectors[name] = np.concatenate(halves).astype(np.float32)
+        seen = self.images if self.images is not None else later.images
+        images = None
+        if seen is not None:
+            none = [np.zeros((n, *seen.shape[1:]), np.uint8) for n in (a, b)]
+            pictures = [self.images, later.images]
+            images = np.concatenate(
+                [z if p is None else p for p, z in zip(pictures, none, strict=True)]
+            )
         said = self.text is not None or later.text is not None
         return Catalog(
             ids=self.ids + later.ids,
@@ -115,6 +131,7 @@ class Catalog:
             origin=joined("origin", 0, np.int8),
             text=(self.text or self.titles) + (later.text or later.titles) if said else None,
             vectors=vectors,
+            images=images,
         )
 
     def public(self) -> Catalog:
@@ -122,7 +139,7 @@ class Catalog:
         return replace(self, quality=None, veracity=None, harmful=None)
 
     def to_frame(self) -> pl.DataFrame:
-        """One row an item, for ``worlds/wNNN/catalog.parquet``; vectors are left out."""
+        """One row an item, for ``worlds/wNNN/catalog.parquet``; vectors and images are left out."""
         columns: dict[str, object] = {
             "item": np.arange(len(self), dtype=np.int32),
             "id": list(self.ids),

@@ -53,6 +53,10 @@ RECOMMENDERS: BuiltIn = {
     "list-cvae": (f"{_HERE}.generative.list_cvae:ListCVAE", "draws whole slates by wished answer"),
     "gflownet": (f"{_HERE}.generative.gflownet:GFlowNet", "draws slates as their rewards say"),
     "pages": (f"{_HERE}.generative.pages:Pages", "pages of rows, each about a topic"),
+    "contrastive": (
+        f"{_HERE}.generative.contrastive:Contrastive",
+        "items that look and sound like the history",
+    ),
     "diffrec": (f"{_HERE}.generative.diffrec:DiffRec", "a diffusion model of histories"),
     "ldiffrec": (f"{_HERE}.generative.ldiffrec:LDiffRec", "a diffusion model of histories' codes"),
     "tfidf": (f"{_HERE}.classic.tfidf:TfIdf", "items whose words are those of the history"),

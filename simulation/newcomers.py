@@ -51,8 +51,8 @@ def like(
 
     Args:
         now: the world they enter.
-        model: (n,) index of an item each; stance, veracity, harm, the provider's group and named
-            vectors are its.
+        model: (n,) index of an item each; stance, veracity, harm, the provider's group, named
+            vectors and the image are its.
         ids, titles: n each; topics: (n, topics); features: (n, d); quality, awareness, provider:
             (n,); origin: 0 human, 1 AI.
     """
@@ -75,6 +75,7 @@ def like(
         harmful=copied("harmful"),
         origin=np.full(len(ids), origin, np.int8),
         vectors={name: rows[model] for name, rows in old.vectors.items()},
+        images=copied("images"),
     )
     return NewItems(
         catalog,
@@ -95,7 +96,7 @@ def fresh_ids(catalog: Catalog, n: int, *, word: str = "new") -> tuple[str, ...]
     return tuple(found)
 
 
-_OPTIONAL = ("quality", "stance", "veracity", "harmful", "origin")
+_OPTIONAL = ("quality", "stance", "veracity", "harmful", "origin", "images")
 
 
 def to_arrays(now: Columns, first: int) -> Arrays:

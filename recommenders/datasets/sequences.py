@@ -14,7 +14,7 @@ import hashlib
 import html
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from ..catalog import Catalog
 from ..errors import UserError
 from ..interactions import Interactions
 from .dataset import Dataset, UserTable
+from .posters import find_posters, read_posters
 
 SEPARATOR = " > "
 _SMALL_TOPIC = 0.01  # share of the catalog below which a branch is counted with its parent
@@ -120,6 +121,8 @@ def load_sequences(name: str, *, folder: str = "") -> Dataset:
     else:
         catalog, index = _films(places[1], items)
         users = _film_goers(places[2], [person[0] for person in people])
+        if (posters := find_posters(folder)) is not None:
+            catalog = replace(catalog, images=read_posters(posters, catalog.ids))
     found = index[np.minimum(items, len(index) - 1)]
     bad = (items < 0) | (items >= len(index)) | (found < 0)
     if bad.any():
@@ -145,7 +148,8 @@ def load_sequences(name: str, *, folder: str = "") -> Dataset:
 
 def sequence_files(name: str, *, folder: str = "") -> tuple[Path, ...]:
     """The files of one of :data:`SETS` that are read, found as by :func:`load_sequences`."""
-    return tuple(_find(SETS[name], folder))
+    posters = None if name.startswith("amazon-") else find_posters(folder)
+    return (*_find(SETS[name], folder), *(() if posters is None else (posters,)))
 
 
 # -- files -------------------------------------------------------------------------------------

@@ -1,5 +1,9 @@
 """Every built-in recommender keeps the contract, and byte for byte: no tolerance."""
 
+from dataclasses import replace
+
+import numpy as np
+
 from loopaudit.recommenders.classic.als import ALS
 from loopaudit.recommenders.classic.bprmf import BPRMF
 from loopaudit.recommenders.classic.ease import EASE
@@ -10,6 +14,7 @@ from loopaudit.recommenders.classic.random import Random
 from loopaudit.recommenders.classic.tfidf import TfIdf
 from loopaudit.recommenders.generative.bert4rec import BERT4Rec
 from loopaudit.recommenders.generative.cfgan import CFGAN
+from loopaudit.recommenders.generative.contrastive import Contrastive
 from loopaudit.recommenders.generative.diffrec import DiffRec
 from loopaudit.recommenders.generative.generative_retrieval import GenerativeRetrieval
 from loopaudit.recommenders.generative.gflownet import GFlowNet
@@ -136,6 +141,20 @@ class TestDiffRec(Exact):
 class TestDiffRecThatCorrupts(Exact):
     def make(self):
         return DiffRec(hidden_size=32, epochs=3, noise_max=0.5, noise_scale=1.0, corrupt_steps=5)
+
+
+class TestContrastive(Exact):
+    def make(self):
+        return Contrastive(embedding_size=16, text_size=16, epochs=2)
+
+    def catalog(self):
+        """With images: a shade of grey by topic."""
+        plain = super().catalog()
+        shade = np.repeat(
+            40 + 50 * np.arange(self.n_items) % 4 + np.arange(self.n_items), 8 * 8 * 3
+        )
+        images = shade.reshape(self.n_items, 8, 8, 3).astype(np.uint8)
+        return replace(plain, images=images)
 
 
 class TestLDiffRec(Exact):
