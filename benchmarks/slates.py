@@ -258,10 +258,12 @@ standard deviation.
 
 {table}
 
-A search finds the best slate where the response model has the right form, as here; a generator
-does not beat it at that. What generators give is many different slates that are nearly as good
-(distinct: share of the drawn slates that are different sets), with their probabilities, and slates
-for answers other than the best.
+A search finds the best slate where the response model has the right form, as here; no generator
+beats it at that. The GFlowNet trades worth for variety by its power: at 40 it keeps to few slates
+near the best, at 10 nearly every slate is another set (distinct: share of the drawn slates that
+are different sets), and the probability of each is known. The List-CVAE moves with the answer it
+is asked for, and is about as good as the items taken most often: it learns from slates alone,
+without a response model, and among slates drawn at random hardly any was taken whole.
 
 ## Probability in proportion to reward
 
