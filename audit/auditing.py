@@ -88,6 +88,8 @@ def audit_run(
     Raises:
         UserError: an unknown auditor or threshold, or a plan.json that was changed.
     """
+    from ..simulation.executors import one_thread  # which knows of Mesa
+
     settings = settings or run.study.audit
     asked = tuple(auditors) if auditors is not None else auditors_for(settings)
     carried_out = Plan.declare(run.study, asked, settings=settings, when="after the run")
@@ -99,25 +101,26 @@ def audit_run(
     measured: list[tuple[Check, Measurement, str]] = []
     strays: list[str] = []
     access: dict[str, str] = {}
-    for target in run.targets:
-        letters, access_note = _access(run, target)
-        access[target] = "".join(sorted(letters))
-        for auditor in asked:
-            found, stray = work.ask(auditor, target, letters, access_note)
-            measured += found
-            strays += stray
-    work.say("done")
+    with one_thread():  # an audit trains too, and must repeat exactly on any machine
+        for target in run.targets:
+            letters, access_note = _access(run, target)
+            access[target] = "".join(sorted(letters))
+            for auditor in asked:
+                found, stray = work.ask(auditor, target, letters, access_note)
+                measured += found
+                strays += stray
+        work.say("done")
 
-    seed = child_seed(run.study.study.seed, "judge")
-    findings = judge_all(measured, seed=seed)
-    findings = tuple(
-        replace(
-            finding,
-            sensitivity=work.sensitivity(finding, seed),
-            ruler=selftest.ruler(finding.check.id, finding.effect) if selftest else "",
+        seed = child_seed(run.study.study.seed, "judge")
+        findings = judge_all(measured, seed=seed)
+        findings = tuple(
+            replace(
+                finding,
+                sensitivity=work.sensitivity(finding, seed),
+                ruler=selftest.ruler(finding.check.id, finding.effect) if selftest else "",
+            )
+            for finding in findings
         )
-        for finding in findings
-    )
     deviations = [*carried_out.compared(planned), *strays]
     deviations += [
         f"{f.key} was planned, but not measured: {f.because}."

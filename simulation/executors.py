@@ -132,17 +132,38 @@ def _live(
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One thread for BLAS and torch: two beside a busy neighbour are slower, and sums differ."""
-    import torch
+    """One thread for BLAS and torch: two beside a busy neighbour are slower, and sums differ.
+
+    Torch need not be loaded for that: whoever loads it inside finds one thread in the environment.
+    """
     from threadpoolctl import threadpool_limits
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch is not None else 1
+    with _environment(dict.fromkeys(_ONE_THREAD[:3], "1")):
+        if torch is not None:
+            torch.set_num_threads(1)
+        try:
+            with threadpool_limits(limits=1):
+                yield
+        finally:
+            if torch is not None:
+                torch.set_num_threads(before)
+
+
+@contextmanager
+def _environment(changed: dict[str, str]) -> Iterator[None]:
+    """Inside, these variables of the environment are so."""
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
     try:
-        with threadpool_limits(limits=1):
-            yield
+        yield
     finally:
-        torch.set_num_threads(before)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 # -- processes -----------------------------------------------------------------------------------
@@ -185,18 +206,12 @@ def fresh_interpreters() -> Iterator[None]:
     hidden = {name: main.__dict__.pop(name) for name in ("__file__",) if name in main.__dict__}
     spec = getattr(main, "__spec__", None)
     main.__spec__ = None
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
     try:
-        yield
+        with _environment(dict.fromkeys(_ONE_THREAD, "1")):
+            yield
     finally:
         main.__dict__.update(hidden)
         main.__spec__ = spec
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _in_processes(study: Study, out: Path, tasks: Sequence[Task], workers: int, done: Done) -> None:

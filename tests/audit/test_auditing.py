@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import jsonschema
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from loopaudit.audit.auditing import audit_run
 from loopaudit.audit.evidence import Evidence
@@ -137,6 +139,19 @@ def test_a_planted_effect_is_found_and_an_absent_one_passes() -> None:
     assert audit(Toy(narrows(0.6))).verdict() is Verdict.VIOLATION
     assert audit(Toy(narrows(0.0))).verdict() is Verdict.PASS
     assert audit(Toy(narrows(0.25))).verdict() is Verdict.INCONCLUSIVE
+
+
+def test_auditors_compute_in_one_thread_so_that_they_find_the_same_on_any_machine() -> None:
+    torch.set_num_threads(2)
+    seen = []
+
+    def looks(evidence: Evidence) -> dict[str, Measurement]:
+        seen.append((torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]))
+        return narrows(0.0)(evidence)
+
+    audit(Toy(looks))
+    assert set(seen) == {(1, "1")}
+    assert torch.get_num_threads() == 2
 
 
 # -- containment -------------------------------------------------------------------------------
