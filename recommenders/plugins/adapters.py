@@ -28,7 +28,8 @@ class Adapter:
         distribution: what is installed.
         target: ``module:class`` of the adapter.
         example: how one of its recommenders is named.
-        extra: of LoopAudit, with which it is installed; "" where it always is.
+        extra: of LoopAudit, with which it is installed; "" for none.
+        cure: how it comes to be there without an extra.
     """
 
     library: str
@@ -36,7 +37,8 @@ class Adapter:
     distribution: str
     target: str
     example: str
-    extra: str
+    extra: str = ""
+    cure: str = ""
 
     def load(self) -> type[LibraryRecommender]:
         """The adapter's class; this imports it, and with it the library."""
@@ -47,7 +49,7 @@ class Adapter:
     @property
     def install(self) -> str:
         """How the library comes to be there."""
-        return f"pip install 'loopaudit[{self.extra}]'" if self.extra else "comes with LoopAudit"
+        return f"pip install 'loopaudit[{self.extra}]'" if self.extra else self.cure
 
     @property
     def version(self) -> str | None:
@@ -92,6 +94,14 @@ _BY_PACKAGE = (
         "surprise:SVD",
         "surprise",
     ),
+    Adapter(
+        "Microsoft recommenders",
+        "recommenders",
+        "recommenders",
+        f"{_HERE}.sar:SARRecommender",
+        "recommenders.models.sar:SAR",
+        cure="in its own environment: examples/sar_child",
+    ),
 )
 
 SKLEARN = Adapter(
@@ -100,7 +110,7 @@ SKLEARN = Adapter(
     "scikit-learn",
     f"{_HERE}.sklearn:SklearnRecommender",
     "sklearn.decomposition:NMF",
-    "",
+    cure="comes with LoopAudit",
 )
 ADAPTERS = (*_BY_PACKAGE, SKLEARN)
 """Every adapter, as ``loopaudit list libraries`` shows them."""

@@ -70,9 +70,9 @@ class LensKitRecommender(LibraryRecommender):
         except KeyError as error:
             if log.value is None and "rating" in str(error):
                 raise UserError(
-                    f"{self.name} learns from ratings, and this log holds none; set "
-                    'feedback="implicit" where the scorer has it, or let people rate '
-                    '([[users]] feedback = ["rating"])'
+                    f"{self.name} learns from ratings, and this log holds none (a simulated loop "
+                    "tells recommenders what people took, not how they liked it); set "
+                    'feedback="implicit" where the scorer has it, or take another scorer'
                 ) from error
             raise
 

@@ -10,8 +10,9 @@ optionally what it can do; then it answers every line it reads with one line (se
     <- {"results": [...]}
 
 ``fit`` is sent only to a process that declared it. Standard error is for its messages. A process
-that hangs, talks too much, breaks the protocol or dies is killed with everything it started, and
-begun anew, fitted again, at the next request. It is the way to run a library that needs other
+that hangs, talks too much, takes too much memory (``memory_mb``), breaks the protocol or dies is
+killed with everything it started, and begun anew, fitted again, at the next request; after three
+failures in a row the guard asks no more. It is the way to run a library that needs other
 versions than ours, and the only way to survive code that crashes or hangs inside a C extension.
 """
 
@@ -53,9 +54,11 @@ class ProcessRecommender:
         start_seconds: limit for the first line.
         fit_seconds: limit for a fit.
         max_bytes: longest line that is read.
+        memory_mb: address space that the process, and each that it starts, may have; 0 for no
+            limit. Libraries reserve more than they use (torch some 10,000 MB).
 
     Raises:
-        UserError: the program does not exist.
+        UserError: the program does not exist, or a limit below 0.
     """
 
     def __init__(
@@ -66,11 +69,12 @@ class ProcessRecommender:
         start_seconds: float = 60.0,
         fit_seconds: float = 3600.0,
         max_bytes: int = MAX_BYTES,
+        memory_mb: int = 0,
     ) -> None:
         self.name = f"cmd:{command}"
         self.seconds, self.start_seconds, self.fit_seconds = seconds, start_seconds, fit_seconds
         self.max_bytes = max_bytes
-        self._words = _program(command)
+        self._words = _within_memory(_program(command), memory_mb)
         self._child: _Child | None = None
         self._capabilities = Capabilities()
         self._fits = False
@@ -285,6 +289,15 @@ def _program(command: str) -> list[str]:
     if program is None:
         raise UserError(f"cmd:{command}: there is no program {words[0]!r}")
     return [program, *words[1:]]
+
+
+def _within_memory(words: list[str], memory_mb: int) -> list[str]:
+    """The same command with a limit set before it begins; the words are not read by the shell."""
+    if memory_mb < 0:
+        raise UserError(f"memory_mb must be at least 0, got {memory_mb}")
+    if memory_mb == 0:
+        return words
+    return ["/bin/sh", "-c", 'ulimit -v "$0" && exec "$@"', str(memory_mb * 1024), *words]
 
 
 def _write_log(path: Path, log: Interactions, catalog: Catalog) -> None:

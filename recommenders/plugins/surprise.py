@@ -3,8 +3,10 @@
 N. Hug, "Surprise: A Python library for recommender systems", JOSS 2020; https://surpriselib.com.
 Read against release 1.1.5:
 
-- It predicts ratings: it needs a log with ratings, and a list is the items of highest predicted
-  rating, one call of ``predict`` for each person and item (about a hundred thousand a second).
+- It predicts ratings; a list is the items of highest predicted rating, one call of ``predict``
+  for each person and item (about a hundred thousand a second). Where a log holds no ratings (a
+  simulated loop tells recommenders what people took, not how they liked it), what was taken is
+  rated 1, and as many items that the person did not take, drawn at random, 0.
 - ``predict`` clips to the rating scale, which ties the best items, and answers with the mean of
   all ratings for whom it does not know. Here nothing is clipped, and the unknown are refused.
 - Without ``random_state`` it draws from NumPy's global generator, and kNN prints while it trains.
@@ -23,6 +25,7 @@ from surprise import AlgoBase, Dataset, NormalPredictor, Reader
 from ..border import Capabilities, Requests
 from ..errors import UserError
 from ..interactions import Interactions
+from ..randomness import generator
 from .library import LibraryRecommender, newest_pairs
 
 
@@ -43,15 +46,10 @@ class SurpriseRecommender(LibraryRecommender):
         )
 
     def _train(self, log: Interactions, seed: int) -> None:
-        if log.value is None:
-            raise UserError(
-                f"{self.name} predicts ratings, and this log holds none; let people rate: "
-                "--set 'people.feedback=[\"rating\"]'"
-            )
         log = newest_pairs(log)
-        assert log.value is not None
-        columns = {"user": log.user, "item": log.item, "rating": log.value.astype(np.float64)}
-        scale = float(log.value.min()), float(log.value.max())
+        user, item, rating = _taken_or_not(log, seed) if log.value is None else _rated(log)
+        columns = {"user": user, "item": item, "rating": rating.astype(np.float64)}
+        scale = float(rating.min()), float(rating.max())
         data = Dataset.load_from_df(pd.DataFrame(columns), Reader(rating_scale=scale))
         self.model.verbose = False
         self.model.random_state = seed
@@ -67,3 +65,22 @@ class SurpriseRecommender(LibraryRecommender):
                 if not said.details["was_impossible"]:
                     rows[row, item] = said.est
         return rows
+
+
+Triples = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]
+
+
+def _rated(log: Interactions) -> Triples:
+    assert log.value is not None
+    return log.user, log.item, log.value
+
+
+def _taken_or_not(log: Interactions, seed: int) -> Triples:
+    """1 for every pair of the log, 0 for one other item a row, where it happens not to be taken."""
+    luck = generator(seed, "surprise", "not taken")
+    other = luck.choice(np.unique(log.item), len(log)).astype(np.int32)
+    pair, taken = (log.user.astype(np.int64) * log.n_items + i for i in (other, log.item))
+    fresh = np.unique(pair[~np.isin(pair, taken)])
+    user = np.concatenate([log.user, (fresh // log.n_items).astype(np.int32)])
+    item = np.concatenate([log.item, (fresh % log.n_items).astype(np.int32)])
+    return user, item, (np.arange(len(user)) < len(log)).astype(np.float32)

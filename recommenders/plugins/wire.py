@@ -27,6 +27,8 @@ from .vocabulary import Vocabulary
 
 MAX_BYTES = 64 * 2**20
 """Longest answer that is read."""
+_MAX_PARTS = 2_000_000
+"""Objects and lists in one answer: a short text of empty lists takes twenty times its length."""
 
 
 class WireError(Exception):
@@ -65,6 +67,8 @@ def object_of(text: bytes) -> dict[str, Any]:
     Raises:
         WireError: it is not one.
     """
+    if text.count(b"[") + text.count(b"{") > _MAX_PARTS:
+        raise WireError(f"the answer has more than {_MAX_PARTS} parts")
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:

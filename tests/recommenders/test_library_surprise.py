@@ -22,6 +22,11 @@ from loopaudit.recommenders.testing import RecommenderContract
 WORLD = RecommenderContract()
 
 
+class TestSVDOfClicks(RecommenderContract):
+    def make(self):
+        return registry.create("surprise:SVD", {"n_factors": 8, "n_epochs": 5})
+
+
 class TestSVD(RecommenderContract):
     ratings = True
 
@@ -59,9 +64,16 @@ def test_somebody_unknown_is_not_given_the_mean_of_all_ratings() -> None:
     assert all(slates.errors)
 
 
-def test_a_log_of_clicks_is_not_taken_for_ratings() -> None:
-    with pytest.raises(UserError, match="this log holds none"):
-        fitted(SVD(), WORLD.log())
+def test_without_ratings_it_learns_what_was_taken_from_what_was_not() -> None:
+    """All ones would be predicted as one: the same list for everybody."""
+    log = WORLD.log()
+    recommender = fitted(SVD(n_factors=8, n_epochs=60), log)
+    ratings = list(recommender.model.trainset.all_ratings())
+    assert {rating for _, _, rating in ratings} == {0.0, 1.0}
+    zeros = np.mean([rating == 0 for _, _, rating in ratings])
+    assert 0.25 < zeros < 0.5
+    rows, taken = recommender.score(WORLD.requests()), log.to_csr().toarray() > 0
+    assert rows[taken].mean() > rows[~taken].mean() + 0.05
 
 
 def test_it_is_silent_and_repeatable_although_surprise_is_neither(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sys
 import threading
@@ -20,7 +21,7 @@ from loopaudit.recommenders import registry
 from loopaudit.recommenders.border import Requests
 from loopaudit.recommenders.catalog import Catalog
 from loopaudit.recommenders.errors import UserError
-from loopaudit.recommenders.guard import Guard
+from loopaudit.recommenders.guard import Guard, Limits
 from loopaudit.recommenders.interactions import Interactions, Ragged
 from loopaudit.recommenders.plugins.vocabulary import Vocabulary
 from loopaudit.recommenders.plugins.wire import (
@@ -68,6 +69,14 @@ for line in sys.stdin:
     if mode == "crashes-once" and first_time:
         sys.stderr.write("Segmentation fault, nearly\\n")
         sys.exit(139)
+    if mode == "crashes-always":
+        os.abort()
+    if mode == "eats":
+        hoard = bytearray(1_000 * 2**20)
+    if mode == "nests":
+        sys.stdout.write('{"results": [' + "[],"  * 3_000_000 + "[]]}\\n")
+        sys.stdout.flush()
+        continue
     if mode == "hangs":
         import subprocess
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
@@ -201,6 +210,44 @@ def test_a_process_that_breaks_the_protocol_is_stopped(
     assert guard.faults.counts == {"raised": 3, "switched_off": 1}
     assert words in guard.faults.examples[0] or "got more" in guard.faults.examples[0]
     assert not (tmp_path / "marker.pwned").exists()
+
+
+def test_a_process_that_takes_too_much_memory_fails_alone(child: Callable[..., Guard]) -> None:
+    guard = child("eats", memory_mb=600)
+    assert (guard.recommend(ask([])).items == -1).all()
+    assert guard.faults.counts == {"raised": 1}
+    assert "MemoryError" in guard.faults.examples[0]
+    free = child("eats")
+    assert free.recommend(ask([])).items[0, 0] == 3
+    with pytest.raises(UserError, match="memory_mb must be at least 0"):
+        registry.create("cmd:python x.py", {"memory_mb": -1})
+
+
+def test_the_words_of_a_command_with_a_limit_are_read_by_no_shell(tmp_path: Path) -> None:
+    made = registry.create(f"cmd:{sys.executable} -c pass '; touch {tmp_path}/pwned'")
+    limited = registry.create(
+        f"cmd:{sys.executable} -c pass '; touch {tmp_path}/pwned'", {"memory_mb": 500}
+    )
+    for recommender in (made, limited):
+        with pytest.raises(WireError, match="ended with status 0"):
+            recommender.fit(log(), catalog())  # type: ignore[attr-defined]
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_a_process_that_always_crashes_is_not_begun_for_ever(
+    child: Callable[..., Guard], tmp_path: Path
+) -> None:
+    guard = child("crashes-always")
+    for _ in range(6):
+        assert (guard.recommend(ask([])).items == -1).all()
+    assert guard.faults.counts == {"raised": 3, "switched_off": 3}
+    assert len((tmp_path / "marker").read_text()) == 3
+
+
+def test_a_short_text_of_many_parts_is_not_unpacked(child: Callable[..., Guard]) -> None:
+    guard = child("nests")
+    guard.recommend(ask([]))
+    assert "more than 2000000 parts" in guard.faults.examples[0]
 
 
 def test_a_process_may_write_any_amount_to_standard_error(child: Callable[..., Guard]) -> None:
@@ -345,6 +392,22 @@ def _break_off(handler: Any, _: dict[str, Any]) -> None:
     handler.wfile.write(b"{")
 
 
+def _zip_bomb(handler: Any, _: dict[str, Any]) -> None:
+    packed = gzip.compress(b"[" + b"0," * 50_000_000 + b"0]")
+    assert len(packed) < 150_000
+    handler.send_response(200)
+    handler.send_header("Content-Encoding", "gzip")
+    handler.send_header("Content-Length", str(len(packed)))
+    handler.end_headers()
+    handler.wfile.write(packed)
+
+
+def _to_a_file(handler: Any, _: dict[str, Any]) -> None:
+    handler.send_response(307)
+    handler.send_header("Location", "file:///etc/hostname")
+    handler.end_headers()
+
+
 def _redirect(handler: Any, _: dict[str, Any]) -> None:
     handler.send_response(302)
     handler.send_header("Location", "http://127.0.0.1:1/elsewhere")
@@ -367,6 +430,7 @@ def _redirect(handler: Any, _: dict[str, Any]) -> None:
         (_drip, "timed_out", "no answer within 0.5 s"),
         (_break_off, "raised", "not JSON"),
         (_redirect, "raised", "HTTP status 302"),
+        (_to_a_file, "raised", "HTTP status 307"),
     ],
 )
 def test_a_server_that_fails_is_contained(
@@ -377,6 +441,29 @@ def test_a_server_that_fails_is_contained(
     assert (slates.items == -1).all()
     assert guard.faults.counts == {kind: 2}
     assert words in guard.faults.examples[0]
+
+
+def test_what_is_packed_stays_packed(serve: Callable[..., Guard]) -> None:
+    """No answer is unpacked, so a hundred megabytes in a hundred kilobytes do no harm."""
+    guard = serve(_zip_bomb, seconds=20.0, max_bytes=150_000)
+    guard.recommend(ask([]))
+    assert guard.faults.counts == {"raised": 1}
+    assert "not JSON" in guard.faults.examples[0]
+
+
+def test_headers_that_never_end_are_ended_by_the_guard(serve: Callable[..., Guard]) -> None:
+    def endless(handler: Any, _: dict[str, Any]) -> None:
+        handler.wfile.write(b"HTTP/1.0 200 OK\r\n")
+        for _ in range(100):  # every byte comes in time
+            handler.wfile.write(b"X")
+            time.sleep(0.05)
+
+    guard = serve(endless, seconds=3.0)
+    guard.limits = Limits(seconds_per_call=0.5)
+    started = time.monotonic()
+    guard.recommend(ask([]))
+    assert time.monotonic() - started < 2
+    assert guard.faults.counts == {"timed_out": 1}
 
 
 def test_nobody_listening_is_said_when_it_is_fitted() -> None:
