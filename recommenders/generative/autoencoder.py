@@ -7,6 +7,8 @@ what it makes of a row; training, updating, scoring and memory are here.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -20,46 +22,61 @@ from ..ranking import recommend_best
 from .networks import by_rows, dump, restore, seeded
 
 
-class Autoencoder:
+class Autoencoder(ABC):
     """Base of models that map (batch, items) histories to (batch, items) scores.
 
-    A subclass sets the attributes below in its constructor, calls ``_build(1, 0)``, and defines
+    A subclass sets what is its own in its constructor, calls this one at the end, and defines
     ``_network``, ``_loss`` and ``_rebuild``.
 
-    Attributes:
+    Args:
         learning_rate: of AdamW at the start; it falls linearly to 0 over the epochs.
         weight_decay: decoupled L2 decay (I. Loshchilov & F. Hutter, ICLR 2019), times the
             learning rate of the step.
         batch_size: people per step.
         epochs, update_epochs: passes over the people when fitting, and when updating.
-        seed: mixed into the seed of ``fit`` and ``update``.
+        seed: mixed into the seed of ``fit`` and ``update``, for A/A tests.
+
+    Attributes:
         losses: mean loss of each epoch since the last fit, updates included.
     """
 
     name: str
     capabilities: Capabilities
-    learning_rate: float
-    weight_decay: float
-    batch_size: int
-    epochs: int
-    update_epochs: int
-    seed: int
-    losses: list[float]
     network: nn.Module
 
-    def _network(self, n_items: int, luck: torch.Generator) -> nn.Module:
-        raise NotImplementedError
+    def __init__(
+        self,
+        *,
+        learning_rate: float,
+        weight_decay: float,
+        batch_size: int,
+        epochs: int,
+        update_epochs: int,
+        seed: int,
+    ) -> None:
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.update_epochs = update_epochs
+        self.seed = seed
+        self.losses: list[float] = []
+        self._build(1, 0)
 
+    @abstractmethod
+    def _network(self, n_items: int, luck: torch.Generator) -> nn.Module:
+        """A fresh network for so many items."""
+
+    @abstractmethod
     def _loss(self, x: Tensor, done: float, luck: torch.Generator) -> Tensor:
         """Mean loss of a (batch, items) block when a share ``done`` of training is done."""
-        raise NotImplementedError
 
-    def _epoch(self, epoch: int) -> None:
-        """Called before each pass over the people, counted from 0 in each training."""
-
+    @abstractmethod
     def _rebuild(self, x: Tensor) -> Tensor:
         """(batch, items) scores from (batch, items) histories."""
-        raise NotImplementedError
+
+    def _epoch(self, epoch: int) -> None:  # noqa: B027 (most have nothing to do)
+        """Called before each pass over the people, counted from 0 in each training."""
 
     def _build(self, n_items: int, seed: int) -> None:
         self.n_items = n_items

@@ -149,14 +149,15 @@ class DiffRec(Autoencoder):
         self.corrupt_steps = corrupt_steps
         self.reweight = reweight
         self.dropout = dropout
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.update_epochs = update_epochs
-        self.seed = seed
         self.capabilities = replace(self.capabilities, stochastic=corrupt_steps > 0)
-        self._build(1, 0)
+        super().__init__(
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            batch_size=batch_size,
+            epochs=epochs,
+            update_epochs=update_epochs,
+            seed=seed,
+        )
 
     def _build(self, n_items: int, seed: int) -> None:
         super()._build(n_items, seed)

@@ -59,13 +59,14 @@ class MultDAE(Autoencoder):
     ) -> None:
         self.latent_size = latent_size
         self.dropout = dropout
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.update_epochs = update_epochs
-        self.seed = seed
-        self._build(1, 0)
+        super().__init__(
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            batch_size=batch_size,
+            epochs=epochs,
+            update_epochs=update_epochs,
+            seed=seed,
+        )
 
     def _network(self, n_items: int, luck: torch.Generator) -> nn.Module:
         return _Network(n_items, self.latent_size, luck)

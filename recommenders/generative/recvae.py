@@ -118,13 +118,14 @@ class RecVAE(Autoencoder):
         self.dropout = dropout
         self.gamma = gamma
         self.encoder_epochs = encoder_epochs
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.update_epochs = update_epochs
-        self.seed = seed
-        self._build(1, 0)
+        super().__init__(
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            batch_size=batch_size,
+            epochs=epochs,
+            update_epochs=update_epochs,
+            seed=seed,
+        )
 
     def _network(self, n_items: int, luck: torch.Generator) -> nn.Module:
         return _Network(n_items, self.hidden_size, self.latent_size, self.layers, luck)
