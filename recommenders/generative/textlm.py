@@ -99,7 +99,7 @@ class TextLM:
         dropout: float = 0.2,
         learning_rate: float = 3e-3,
         batch_size: int = 64,
-        epochs: int = 20,
+        epochs: int = 25,
         update_epochs: int = 1,
         seed: int = 0,
     ) -> None:
