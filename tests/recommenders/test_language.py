@@ -495,3 +495,61 @@ def test_a_study_that_asks_an_endpoint_is_lived_in_one_process(tmp_path: Path) -
     replay = section.model_copy(update={"args": {**args, "mode": "live"}})
     assert _paced(Study(recommenders=(replay,)), {})
     assert not _paced(Study(recommenders=(RecommenderSection(name="ease"),)), {})
+
+
+def test_a_run_that_a_used_up_key_ended_goes_on_from_its_record(tmp_path: Path) -> None:
+    def study(base: str, record: str) -> Study:
+        args = {"model": "m", "mode": "record", "base": base, "record": str(tmp_path / record)}
+        return Study(
+            study=StudySection(steps=4, worlds=2, arms=("random",)),
+            world=WorldSection(users=6, items=40, topics=4, history=3),
+            recommenders=(RecommenderSection(name="zeroshot", args=args),),
+        )
+
+    patience = [10**9]
+
+    def script(exchange: Exchange) -> None:
+        if exchange.number >= patience[0]:
+            exchange.reply(403, b'{"error": "no money left"}')
+        else:
+            exchange.say(
+                "\n".join(f"{n}. Item {(7 * n + len(exchange.last)) % 40}" for n in range(9))
+            )
+
+    with scripted_endpoint(script) as endpoint:
+        whole = simulate(study(endpoint.base, "whole.jsonl"), out=tmp_path / "whole")
+        n = len(endpoint.requests)
+        patience[0] = n + n // 2
+        broken = study(endpoint.base, "broken.jsonl")
+        with pytest.raises(CannotAnswer, match=r"status 403.*no money left"):
+            simulate(broken, out=tmp_path / "broken")
+        patience[0] = 10**9
+        resumed = simulate(broken, out=tmp_path / "broken")
+        lines_kept = len((tmp_path / "broken.jsonl").read_text().splitlines()) - 1
+        assert lines_kept == n  # every question once, however often it was asked in vain
+    for world in range(2):
+        one, two = (run.events("zeroshot", world).collect() for run in (whole, resumed))
+        assert one.equals(two)
+    assert whole.faults("zeroshot") == resumed.faults("zeroshot")
+
+
+@pytest.mark.parametrize("name", ["zeroshot", "rerank"])
+def test_items_that_entered_later_are_told_recognised_and_kept_in_memory(name: str) -> None:
+    catalog = little_catalog()
+    titles = tuple(f"Newcomer {n}" for n in range(3))
+    new = replace(little_catalog(titles), ids=("n0", "n1", "n2"))
+    both = catalog.then(new)
+    said = {"zeroshot": "1. Newcomer 2\n2. Item 50", "rerank": '{"picks": [1, 2]}'}[name]
+    with scripted_endpoint(lambda x: x.say(said)) as endpoint:
+        extra = {"retriever": "tfidf"} if name == "rerank" else {}
+        guard = guarded(registry.create(name, {**extra, **live(endpoint.base)}), catalog)
+        guard.add_items(both)
+        past = Ragged.from_lists([[80, 81]])
+        slates = guard.recommend(Requests(np.zeros(1, np.int32), past, 2))
+        told = endpoint.requests[0]["messages"][1]["content"]
+        fresh = registry.create(name, {**extra, **live(endpoint.base)})
+        fresh.load_state(guard.recommender.state())
+        again = Guard(fresh, n_items=len(both)).recommend(Requests(np.zeros(1, np.int32), past, 2))
+    assert '1. "Newcomer 0"\n2. "Newcomer 1"' in told
+    assert slates.items[0, 0] == 82  # the third newcomer; by words, the nearest candidate
+    assert np.array_equal(slates.items, again.items)
