@@ -129,6 +129,11 @@ def check_study(
                 "recommenders that only this process knows cannot be sent to shards; set [study] "
                 "shards to 1, or name them by module or file"
             )
+        if _paced(study, {}):
+            raise UserError(
+                "shards cannot keep the limits of one endpoint together; set [study] shards to 1, "
+                "or replay a record (mode = 'replay')"
+            )
     if study.world.kind == "dataset":
         origin(study.world, study.study.seed, 0)
     if study.society is not None:

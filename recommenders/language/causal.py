@@ -251,6 +251,8 @@ class CausalLM:
         order = np.lexsort((np.arange(len(log)), log.user))  # rows by person, in time order
         place = np.arange(len(log)) - np.searchsorted(log.user[order], log.user[order])
         rows = np.flatnonzero((place > 0) & (order >= since))  # something stands before it
+        if len(rows) == 0:
+            return
         luck = generator(seed, "hf", "examples", self.seed, since)
         for epoch in range(epochs):
             chosen = rows[luck.permutation(len(rows))[: self.examples]]
@@ -258,7 +260,7 @@ class CausalLM:
             for batch in self._batches(log.item[order], place, chosen):
                 loss, n = self._step(*batch)
                 total, n_tokens = total + loss * n, n_tokens + n
-            self.losses.append(total / n_tokens if n_tokens else math.nan)
+            self.losses.append(total / n_tokens)
             if progress is not None:
                 progress(epoch + 1, epochs, self.losses[-1])
 
@@ -301,6 +303,8 @@ class CausalLM:
 
     def recommend(self, requests: Requests) -> Slates:
         """The most probable titles, or drawn ones as they came."""
+        if not self.titles:
+            raise UserError("hf: call fit first; it needs the catalog's titles")
         n, k = len(requests), requests.k
         items = np.full((n, k), NOTHING, np.int32)
         scores = np.full((n, k), np.nan, np.float32)

@@ -495,6 +495,8 @@ def test_a_study_that_asks_an_endpoint_is_lived_in_one_process(tmp_path: Path) -
     replay = section.model_copy(update={"args": {**args, "mode": "live"}})
     assert _paced(Study(recommenders=(replay,)), {})
     assert not _paced(Study(recommenders=(RecommenderSection(name="ease"),)), {})
+    with pytest.raises(UserError, match="shards cannot keep the limits of one endpoint"):
+        simulate(study.model_copy(update={"study": StudySection(shards=2)}))
 
 
 def test_a_run_that_a_used_up_key_ended_goes_on_from_its_record(tmp_path: Path) -> None:
