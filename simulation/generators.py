@@ -7,6 +7,7 @@ well at once; what it shows of them is clicked, and copied again (a source echo 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import mesa
@@ -19,10 +20,14 @@ from .making import Floats, normal
 from .newcomers import NewItems, fresh_ids, like
 
 if TYPE_CHECKING:
+    from ..recommenders.generative.item_images import ItemImages
     from .process import Arrays
     from .shown import Shown
     from .supply_settings import GeneratorsSection
     from .world import World
+
+_PICTURES = 800
+"""Pictures that machines learn to draw from: those of the items that sold best."""
 
 AI = 1
 """The origin of what a machine made, in the catalog."""
@@ -83,6 +88,7 @@ class Generators(mesa.Agent):
         self.seed = world.columns.seed
         self.heard = world.columns.past.popularity().astype(np.float64)
         self.shares = dict.fromkeys(("ai_exposure", "ai_click_share", "ai_gap"), float("nan"))
+        self._painter: ItemImages | None = None  # learns when the first picture is wanted
 
     # -- a step ------------------------------------------------------------------------------
 
@@ -164,7 +170,7 @@ class Generators(mesa.Agent):
             features = raw / np.linalg.norm(raw, axis=1, keepdims=True)
         names, main = now.catalog.topic_names, topics.argmax(axis=1)
         number = len(now.catalog) + nth
-        return like(
+        made = like(
             now,
             model,
             ids=fresh_ids(now.catalog, n, word="ai"),
@@ -176,6 +182,40 @@ class Generators(mesa.Agent):
             provider=np.full(n, -1),
             origin=AI,
         )
+        vectors = {name: self._near(rows, name) for name, rows in made.catalog.vectors.items()}
+        images = self._pictures(made.catalog.images, topics)
+        return replace(made, catalog=replace(made.catalog, vectors=vectors, images=images))
+
+    def _near(self, rows: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+        """(n, d) vectors of copies: their models' with noise of ``noise`` times their length."""
+        n, d = rows.shape
+        step = normal(
+            self.seed, f"copy {name}", self.world.columns.t, np.arange(n)[:, None], np.arange(d)
+        )
+        length = np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.asarray(rows + self.section.noise * length * step / np.sqrt(d), np.float32)
+
+    def _pictures(
+        self, models: NDArray[np.uint8] | None, topics: Floats
+    ) -> NDArray[np.uint8] | None:
+        """(n, height, width, 3) pictures of copies, whose models' are given."""
+        now = self.world.columns
+        if models is None or self.section.images == "copied" or not models.any():
+            return models
+        from ..recommenders.generative.item_images import ItemImages, conditions
+
+        assert now.catalog.images is not None  # its rows are the models'
+        if self._painter is None:  # from what there was before the loop: the same in every arm
+            first = now.past.n_items
+            sold = now.past.popularity().astype(np.float64)
+            best = np.argsort(-sold, kind="stable")[:_PICTURES]
+            told = conditions(now.topics[:first], sold)
+            self._painter = ItemImages()
+            self._painter.fit(now.catalog.images[best], told[best], seed=self.seed)
+        told = np.column_stack([topics, np.ones(len(topics))])  # they are made to be popular
+        width = np.arange(self._painter.latent_size)
+        luck = normal(self.seed, "copy image", now.t, np.arange(len(topics))[:, None], width)
+        return self._painter.varied(models, told, luck, noise=self.section.noise)
 
     # -- what is seen of it ------------------------------------------------------------------
 

@@ -91,6 +91,10 @@ class GeneratorsSection(Section):
     noise: Annotated[float, Field(ge=0)] = Field(
         default=0.3, description="how far a copy is from its model, 0 = the same features"
     )
+    images: Literal["copied", "drawn"] = Field(
+        default="copied",
+        description="pictures, where the catalog has some: the model's own, or drawn near it",
+    )
     appeal: float = Field(
         default=0.0, description="utility of a copy less that of its model, in logits"
     )

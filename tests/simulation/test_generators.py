@@ -1,5 +1,7 @@
 """Machines flood a catalog: how many, near what, seen how often, by what is known beforehand."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from loopaudit.simulation.arms import arms_of
 from loopaudit.simulation.generators import AI, Generators, gap_by_phase, relative_gap
 from loopaudit.simulation.live import begin
+from loopaudit.simulation.newcomers import from_arrays, to_arrays
 from loopaudit.simulation.runner import simulate
 from loopaudit.simulation.study import Study
 from loopaudit.simulation.world import World
@@ -81,6 +84,53 @@ def test_copies_in_a_vector_world_are_unit_vectors_near_their_model():
     cosine = now.features[80:] @ now.features[np.lexsort((np.arange(80), -sold))[0]]
     assert np.linalg.norm(now.features[80:], axis=1) == pytest.approx(1, abs=1e-5)
     assert cosine.mean() == pytest.approx(1 / np.sqrt(1 + 0.3**2), abs=0.02)
+
+
+def with_pictures(kind: str = "random", **generators) -> World:
+    """A world whose items are red or blue by topic, two steps into a flood."""
+    made_of = study(rate=6.0, copy_of=4, **generators)
+    world = begin(made_of, 0, next(arm for arm in arms_of(made_of) if arm.kind == kind))
+    catalog = world.columns.catalog
+    colours = np.where(catalog.main_topic[:, None] % 2, [200, 40, 30], [30, 50, 210])
+    images = np.tile(colours[:, None, None, :], (1, 12, 8, 1)).astype(np.uint8)
+    vectors = {"look": colours.astype(np.float32)}
+    world.columns.catalog = replace(catalog, images=images, vectors=vectors)
+    world.step()
+    world.step()
+    return world
+
+
+def test_pictures_of_copies_are_their_models_or_drawn_near_them_alike_in_every_arm():
+    copied, drawn = (
+        with_pictures(images=how).columns.catalog.images for how in ("copied", "drawn")
+    )
+    known = {image.tobytes() for image in copied[:80]}
+    assert len(copied) == len(drawn) > 85
+    assert all(image.tobytes() in known for image in copied[80:])
+    assert not any(image.tobytes() in known for image in drawn[80:])
+    red_copied, red_drawn = (
+        images[80:, ..., 0].mean(axis=(1, 2)) > images[80:, ..., 2].mean(axis=(1, 2))
+        for images in (copied, drawn)
+    )
+    assert (red_copied == red_drawn).mean() > 0.8
+    other = with_pictures("popularity", images="drawn").columns.catalog.images
+    assert np.array_equal(drawn[:86], other[:86])  # the first flood, before clicks differ
+
+
+def test_vectors_of_copies_are_near_their_models():
+    catalog = with_pictures(noise=0.1).columns.catalog
+    look = catalog.vectors["look"]
+    unit = look / np.linalg.norm(look, axis=1, keepdims=True)
+    nearest = (unit[80:] @ unit[:80].T).max(axis=1)
+    assert (nearest < 1 - 1e-6).any()
+    assert nearest.min() > 0.95
+
+
+def test_pictures_that_entered_are_in_the_checkpoint():
+    now = with_pictures(images="drawn").columns
+    back = from_arrays(now, to_arrays(now, 80))
+    assert back is not None
+    assert np.array_equal(back.catalog.images, now.catalog.images[80:])
 
 
 def test_under_random_exposure_machines_are_shown_by_their_share_of_what_people_have_not_met():
