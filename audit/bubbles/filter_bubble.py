@@ -200,7 +200,8 @@ class FilterBubble:
 
 
 _TOO_FEW = (
-    f"fewer than {SMALLEST_GROUP} people have {MIN_CLICKS} clicks in both windows of both arms"
+    f"fewer than {SMALLEST_GROUP} people have {MIN_CLICKS} clicks in both windows of both arms; "
+    "raise [study] steps or [world] users"
 )
 
 
