@@ -148,13 +148,14 @@ class Seeds:
                 values = r.values(self.metric)
                 left.plot(values, [row] * len(values), "o", alpha=0.45, markersize=5, color="C0")
                 left.plot([values.mean()] * 2, [row - 0.3, row + 0.3], color="C0", linewidth=2)
-            for r in self.baselines:
-                at = r[self.metric]
+            low, high = _window(self.repeated, self.metric)
+            for at, called in _marks(self.baselines, self.metric, low, high):
                 left.axvline(at, color="0.6", linewidth=0.8, linestyle=":")
                 left.annotate(
-                    r.name, (at, 1.0), xycoords=("data", "axes fraction"), fontsize=7,
-                    rotation=35, color="0.4", xytext=(0, 2), textcoords="offset points",
+                    called, (at, 1.0), xycoords=("data", "axes fraction"), fontsize=7,
+                    color="0.4", xytext=(0, 2), textcoords="offset points", ha="center",
                 )  # fmt: skip
+            left.set_xlim(low, high)
             left.set_yticks(range(n), names)
             left.set_ylim(n - 0.5, -0.5)
             left.set_xlabel(f"NDCG@{self.k}: each dot a seed, strokes are means")
@@ -177,6 +178,28 @@ class Seeds:
             except OSError as error:
                 raise CannotWrite(path, error) from error
         return path
+
+
+def _window(repeated: Sequence[Repetition], metric: str) -> tuple[float, float]:
+    """What is drawn: every seed, and as much again around them as shows their spread."""
+    values = [value for r in repeated for value in r.values(metric)]
+    room = max(0.25 * (max(values) - min(values)), 0.005)
+    return min(values) - room, max(values) + room
+
+
+def _marks(
+    baselines: Sequence[Repetition], metric: str, low: float, high: float
+) -> list[tuple[float, str]]:
+    """(place, name) of the baselines in the window; names that would overlap stand together."""
+    marks: list[tuple[float, str]] = []
+    for at, name in sorted((r[metric], r.name) for r in baselines):
+        if not low < at < high:
+            continue
+        if marks and at - marks[-1][0] < 0.12 * (high - low):
+            marks[-1] = marks[-1][0], f"{marks[-1][1]}, {name}"
+        else:
+            marks.append((at, name))
+    return marks
 
 
 def _in_words(d: Difference) -> str:
