@@ -22,6 +22,7 @@ QUICK = {
     "multvae": {"epochs": 1, "update_epochs": 1},
     "sasrec": {"epochs": 1, "update_epochs": 1},
     "bprmf": {"epochs": 1},
+    "genret": {"epochs": 1, "update_epochs": 1},
 }
 START = market(users=30, items=40, topics=4, history=6.0, seed=2)
 
