@@ -61,11 +61,12 @@ def by_rows(
     out = np.empty((inputs.shape[0], width), dtype=np.float32)
     with torch.no_grad():
         for at in range(0, inputs.shape[0], ROWS):
-            block = np.zeros((ROWS, *inputs.shape[1:]), dtype=inputs.dtype)
             rows = inputs[at : at + ROWS]
-            rows = rows.toarray() if isinstance(rows, sp.csr_matrix) else rows
-            block[: len(rows)] = rows
-            out[at : at + ROWS] = compute(torch.from_numpy(block))[: len(rows)].numpy()
+            block = rows.toarray() if isinstance(rows, sp.csr_matrix) else rows.copy()
+            n = len(block)
+            if n < ROWS:
+                block = np.concatenate([block, np.zeros((ROWS - n, *block.shape[1:]), block.dtype)])
+            out[at : at + n] = compute(torch.from_numpy(block))[:n].numpy()
     return out
 
 
