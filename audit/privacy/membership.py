@@ -47,6 +47,12 @@ UNMOVED = (
     "show nothing of it"
 )
 
+PAID = (
+    "its answers cost money, and it says that it does not learn from the log it is handed: models "
+    "trained on other interactions would all answer alike (what it was trained on elsewhere is "
+    "unknown here)"
+)
+
 LEAK = 3.3
 """Standard errors at which an attack without the model is taken for a leaking split (about one
 false alarm in a thousand)."""
@@ -278,6 +284,9 @@ class Membership:
         if "W" not in evidence.access:
             return {}
         ids = [check.id for check in self.checks(evidence.settings)]
+        says = run.create(evidence.target).capabilities
+        if says.metered and says.update == "none":
+            return dict.fromkeys(ids, Measurement(missing=PAID))
         models = TARGETS + evidence.settings.shadows
         split = coin_split(run.history(0), models=models, seed=seed)
         attacked = len(np.unique(split.user))

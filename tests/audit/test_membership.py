@@ -264,3 +264,26 @@ def test_an_attack_on_a_recommender_that_does_not_answer_is_no_pass(live, ask, t
     found = ask(Membership(), live(f"{mine}:mute", worlds=1, audit={"shadows": 2}))
     assert {f.verdict for f in found.values()} == {Verdict.NOT_RUN}
     assert "requests of the attack unanswered" in found[AUC].because
+
+
+def test_a_paid_recommender_that_does_not_learn_is_not_asked_at_a_price(live, ask, tmp_path):
+    mine = tmp_path / "paid.py"
+    mine.write_text(
+        "import numpy as np\n"
+        "from pathlib import Path\n"
+        "from loopaudit.recommenders.border import Capabilities, Slates\n"
+        f"BILL = Path({str(tmp_path / 'bill')!r})\n"
+        "class Paid:\n"
+        "    name, capabilities = 'paid', Capabilities(metered=True)\n"
+        "    def fit(self, log, catalog, *, seed=0, progress=None):\n"
+        "        pass\n"
+        "    def recommend(self, requests):\n"
+        "        BILL.write_text(f'{BILL.read_text() if BILL.exists() else str()}x')\n"
+        "        return Slates(np.tile(np.arange(requests.k), (len(requests), 1)))\n"
+    )
+    run = live(f"{mine}:Paid", worlds=1, audit={"shadows": 2})
+    paid = (tmp_path / "bill").read_text()
+    found = ask(Membership(), run)
+    assert {f.verdict for f in found.values()} == {Verdict.NOT_RUN}
+    assert "its answers cost money" in found[AUC].because
+    assert (tmp_path / "bill").read_text() == paid
