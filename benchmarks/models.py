@@ -227,6 +227,14 @@ ANCHORS = (
         (("hit@10", 0.25),),
     ),
     Anchor(
+        "A",
+        "hstu",
+        ("hstu.max_length=100", "hstu.epochs=16"),
+        1,
+        (("hit@10", 0.3097), ("ndcg@10", 0.1720)),
+        "Zhai et al. 2024, table of HSTU's code",
+    ),
+    Anchor(
         "B",
         "sasrec",
         _AMAZON_SASREC,

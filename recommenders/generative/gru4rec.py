@@ -69,8 +69,8 @@ class GRU4Rec(NextItem):
         update_epochs: passes over the windows with new items when updating, warm-started, from
             a quarter of the learning rate.
         loss: "cross_entropy" over the whole catalog; "sampled" softmax over ``negatives`` items
-            drawn by popularity for each step; "bce" against ``negatives`` items drawn uniformly
-            for each position.
+            drawn by popularity for each step, or uniformly ("sampled_uniform"); "bce"
+            against ``negatives`` items drawn uniformly for each position.
         negatives: items drawn; without meaning for "cross_entropy".
         calibration: of "bce", 0 to 1: t of gSASRec.
         seed: mixed into the seed of ``fit`` and ``update``, for A/A tests.

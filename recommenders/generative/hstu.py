@@ -82,9 +82,9 @@ class HSTU(NextItem):
         epochs: passes over the log when fitting.
         update_epochs: passes over the windows with new items when updating, warm-started, from
             a quarter of the learning rate.
-        loss: "cross_entropy" over the whole catalog; "sampled", the paper's, over ``negatives``
-            items drawn by popularity for each step (128, uniform, in the paper); "bce" against
-            ``negatives`` items drawn uniformly for each position.
+        loss: "cross_entropy" over the whole catalog; "sampled" softmax over ``negatives`` items
+            drawn by popularity for each step; "sampled_uniform", the paper's, drawn uniformly;
+            "bce" against ``negatives`` items drawn uniformly for each position.
         negatives: items drawn; without meaning for "cross_entropy".
         calibration: of "bce", 0 to 1: t of gSASRec.
         seed: mixed into the seed of ``fit`` and ``update``, for A/A tests.

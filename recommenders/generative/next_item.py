@@ -7,8 +7,6 @@ built; everything else is here, so that two networks differ in nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -24,7 +22,7 @@ from .losses import binary_cross_entropy, full_cross_entropy, sampled_softmax
 from .networks import by_rows, dump, embedding, restore, seeded
 from .windows import in_batches, latest, windows
 
-LOSSES = ("cross_entropy", "sampled", "bce")
+LOSSES = ("cross_entropy", "sampled", "sampled_uniform", "bce")
 
 
 class NextItemNetwork(nn.Module):
@@ -74,7 +72,8 @@ class NextItem:
         update_epochs: passes over the windows with new items when updating, warm-started, from
             a quarter of the learning rate and without warming up.
         loss: "cross_entropy" over the whole catalog; "sampled": over ``negatives`` items drawn
-            by popularity for each step, log-Q corrected; "bce": yes or no, against ``negatives``
+            by popularity for each step, log-Q corrected, "sampled_uniform": drawn uniformly;
+            "bce": yes or no, against ``negatives``
             items drawn uniformly for each position, calibrated by ``calibration``.
         seed: mixed into the seed of ``fit`` and ``update``, for A/A tests.
         losses: mean loss of each epoch since the last fit, updates included.
@@ -99,14 +98,16 @@ class NextItem:
     def _network(self, n_items: int, luck: torch.Generator) -> NextItemNetwork:
         raise NotImplementedError
 
-    def _check(self, losses: Collection[str] = LOSSES) -> None:
+    def _check(self) -> None:
         """What a user can set wrongly."""
-        if self.loss not in losses:
-            raise unknown_name("loss", self.loss, losses)
+        if self.loss not in LOSSES:
+            raise unknown_name("loss", self.loss, LOSSES)
         if self.negatives < 1:
             raise UserError(f"negatives must be at least 1, got {self.negatives}")
         if not 0.0 <= self.warm_up < 1.0:
             raise UserError(f"warm_up must be a share below 1 of the steps, got {self.warm_up:g}")
+        if not 0.0 <= self.calibration <= 1.0:
+            raise UserError(f"calibration must be between 0 and 1, got {self.calibration:g}")
         if self.loss == "bce":  # its scores rank; they are no probabilities over the catalog
             self.capabilities = Capabilities(history="any", scores="ordinal", update="incremental")
 
@@ -145,7 +146,7 @@ class NextItem:
         histories = log.histories()
         fresh = histories.lengths if new is None else new
         epochs = self.epochs if new is None else self.update_epochs
-        self._sampler = _Sampler(log, self.n_items)
+        self._sampler = _Sampler(log, self.n_items, uniform=self.loss == "sampled_uniform")
         for epoch in range(epochs):
             shift = torch.randint(0, self._columns, (len(histories),), generator=luck).numpy()
             tokens, targets = windows(histories, fresh, shift, self._columns, start=self.n_items)
@@ -198,8 +199,8 @@ class NextItem:
 
     def _loss(self, x: Tensor, targets: Tensor, luck: torch.Generator) -> Tensor:
         items, bias = self.network.items[: self.n_items], self.network.bias
-        if self.loss == "sampled":
-            drawn, log_share = self._sampler.by_popularity(self.negatives, luck)
+        if self.loss in ("sampled", "sampled_uniform"):
+            drawn, log_share = self._sampler.draw(self.negatives, luck)
             log_expected = log_share + float(np.log(self.negatives))
             return sampled_softmax(
                 x, items, bias, targets, negatives=drawn, log_expected=log_expected
@@ -249,15 +250,16 @@ class NextItem:
 
 
 class _Sampler:
-    """Draws items by how often a log holds them, each once more so that none is impossible."""
+    """Draws items uniformly, or by how often a log holds them, each once more so that none is
+    impossible."""
 
-    def __init__(self, log: Interactions, n_items: int) -> None:
-        share = np.bincount(log.item, minlength=n_items) + 1.0
-        share /= share.sum()
+    def __init__(self, log: Interactions, n_items: int, *, uniform: bool) -> None:
+        counts = np.zeros(n_items) if uniform else np.bincount(log.item, minlength=n_items)
+        share = (counts + 1.0) / (counts + 1.0).sum()
         self.cumulative = torch.from_numpy(share.cumsum())  # (items,)
         self.log_share = torch.from_numpy(np.log(share).astype(np.float32))  # (items,)
 
-    def by_popularity(self, n: int, luck: torch.Generator) -> tuple[Tensor, Tensor]:
+    def draw(self, n: int, luck: torch.Generator) -> tuple[Tensor, Tensor]:
         """(n,) items drawn with replacement, and the (n,) log of the share of each."""
         draws = torch.rand(n, generator=luck, dtype=torch.float64)
         found = torch.searchsorted(self.cumulative, draws)

@@ -54,8 +54,9 @@ class SASRec(NextItem):
         update_epochs: passes over the windows with new items when updating, warm-started, from
             a quarter of the learning rate.
         loss: "cross_entropy" over the whole catalog; "sampled" softmax over ``negatives`` items
-            drawn by popularity for each step; "bce", the paper's, against ``negatives`` items
-            drawn uniformly for each position (1 in the paper).
+            drawn by popularity for each step, or uniformly ("sampled_uniform"); "bce",
+            the paper's, against ``negatives`` items drawn uniformly for each position (1 in the
+            paper).
         negatives: items drawn; without meaning for "cross_entropy".
         calibration: of "bce", 0 to 1: t of gSASRec, which undoes that few negatives make all
             scores too high.

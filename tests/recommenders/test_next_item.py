@@ -161,7 +161,7 @@ def test_calibration_is_the_exponent_of_gsasrec():
     assert losses == pytest.approx((beta + 256) * np.log(2) / 257, rel=1e-5)
 
 
-@pytest.mark.parametrize("loss", ["sampled", "bce"])
+@pytest.mark.parametrize("loss", ["sampled", "sampled_uniform", "bce"])
 def test_every_loss_learns_a_cycle(loss):
     model = SASRec(**SMALL, epochs=30, loss=loss, negatives=8, calibration=0.5)
     model.fit(cycles(), catalog(20))
@@ -173,6 +173,8 @@ def test_an_unknown_loss_offers_the_known_and_no_negatives_are_refused():
         SASRec(loss="cross_entropi")
     with pytest.raises(UserError, match="negatives must be at least 1"):
         HSTU(negatives=0)
+    with pytest.raises(UserError, match="calibration must be"):
+        SASRec(loss="bce", calibration=2.0)
     with pytest.raises(UserError, match="warm_up must be"):
         GRU4Rec(warm_up=1.0)
 
