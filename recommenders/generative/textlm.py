@@ -3,11 +3,11 @@
 People's histories are written out as text, title after title, and a causal transformer (as in
 sasrec.py) is trained from scratch to foresee the next piece: the decoder-only language model of
 A. Radford et al., "Improving Language Understanding by Generative Pre-Training", 2018, at a
-thousandth of its size. It has read nothing but this catalog and these histories, and knows nothing
-of the world; it is here because it fails as large ones do. Left to itself it makes titles up;
-constrained to the tree of titles that exist it cannot (N. De Cao, G. Izacard, S. Riedel &
-F. Petroni, "Autoregressive Entity Retrieval", ICLR 2021), and then its probabilities over the
-catalog are exact.
+five-hundredth of its size. It has read nothing but this catalog and these histories, and knows
+nothing of the world; it is here because it fails as large ones do. Left to itself it makes titles
+up; constrained to the tree of titles that exist it cannot (N. De Cao, G. Izacard, S. Riedel & F.
+Petroni, "Autoregressive Entity Retrieval", ICLR 2021), and then its probabilities over the catalog
+are exact.
 """
 
 from __future__ import annotations
