@@ -36,7 +36,7 @@ class HistoryBuffer:
         """One more item for each of these (distinct) people."""
         self._make_room(self._fullest + 1)
         if len(users) >= _WORTH_COMPILING:
-            from .kernel import append
+            from .paging import append
 
             append(self._more, self._since, users, items)
         else:
@@ -77,7 +77,7 @@ class HistoryBuffer:
     def _gather(self, who: NDArray[np.integer], lengths: NDArray[np.int64]) -> NDArray[np.int32]:
         out = np.empty(int(lengths.sum()), np.int32)
         if len(who) >= _WORTH_COMPILING:
-            from .kernel import gather
+            from .paging import gather
 
             gather(self.past.values, self.past.offsets, self._more, who, lengths, out)
             return out

@@ -183,17 +183,17 @@ class Lists:
 
     def _serve_compiled(self, users: NDArray[np.int32]) -> tuple[Slates, Page]:
         """:meth:`serve` in one pass; users count from the first one here."""
-        from . import kernel
+        from . import paging
 
         n, k = len(users), self.slate
         items, places = np.empty((n, k), np.int32), np.empty(n, np.uint64)
         slots, begun = np.empty(n, np.uint8), np.empty(n, np.int32)
         lists = self.offset, self.length, self.items, self.used
-        kernel.next_pages(users, *lists, WIDEST, items, places, slots, begun)
+        paging.next_pages(users, *lists, WIDEST, items, places, slots, begun)
         numbers = {name: np.empty((n, k), np.float32) for name in self.numbers}
         for name, out in numbers.items():
             given = self.numbers[name]
-            kernel.numbers_of_pages(users, self.length, given, begun, places, out)
+            paging.numbers_of_pages(users, self.length, given, begun, places, out)
         page = Page(self.version[users], begun, slots, places)
         return Slates(items, numbers.get("scores"), numbers.get("propensities")), page
 
@@ -237,7 +237,7 @@ class Lists:
             return
         simple = not self.repeat and shown.feedback.rejected is None
         if simple and shown.from_friends is None and len(shown.users) >= _WORTH_COMPILING:
-            from .kernel import use_up
+            from .paging import use_up
 
             users = shown.users - self.first
             use_up(users, self.length, self.used, page.offset, page.places, shown.bits())
