@@ -171,7 +171,7 @@ class IdNetwork(nn.Module):
         return self.states[depth](h) @ vectors[depth].T + self.bias[depth]  # type: ignore[no-any-return]
 
     def log_probabilities(self, h: Tensor) -> Tensor:
-        """(rows, items) log P of each item's whole id, from (rows, size).
+        """(rows, items) log P of each item's whole id, from (rows, size); without gradients.
 
         Rows sum to 1 when constrained; else what is missing is the probability of ids that no
         item has.
@@ -185,18 +185,24 @@ class IdNetwork(nn.Module):
 
     def _given_parent(self, h: Tensor, depth: int, vectors: list[Tensor]) -> Tensor:
         """(rows, nodes of a depth) log P of the last code of each prefix after the others."""
-        parent = self.parent_of[depth]
+        parent, begins = self.parent_of[depth], self.trie.depths[depth].first[:-1]
         z = self.logits(h, depth, vectors)
-        most = z.amax(dim=1, keepdim=True)
-        mass = h.new_zeros(len(h), int(parent[-1]) + 1)
-        if not self.constrained:  # codes that continue no id count by their own vector alone
-            bare = self.states[depth](h) @ self.codes[depth].T  # (rows, codes)
-            most = torch.maximum(most, bare.amax(dim=1, keepdim=True))
-            bare = (bare - most).exp()
-            taken = torch.zeros_like(mass).index_add_(1, parent, bare[:, self.code_of[depth]])
-            mass = (mass + bare.sum(dim=1, keepdim=True) - taken).clamp(min=0.0)
-        mass = mass.index_add(1, parent, (z - most).exp())  # (rows, parents)
-        return z - most - mass.log()[:, parent]
+
+        def family(how: np.ufunc, values: Tensor) -> Tensor:
+            """(rows, parents) of (rows, nodes): siblings are neighbours, and nobody has none."""
+            return torch.from_numpy(how.reduceat(values.numpy(), begins, axis=1))
+
+        # Each family by its own greatest: beside another's, all of it could round to nothing.
+        most = family(np.maximum, z)
+        mass = family(np.add, (z - most[:, parent]).exp()).log()  # of those that continue an id
+        if not self.constrained:  # the other codes count by their own vector alone
+            bare = (self.states[depth](h) @ self.codes[depth].T).double()  # (rows, codes)
+            greatest = bare.amax(dim=1, keepdim=True)
+            bare = (bare - greatest).exp()
+            taken = family(np.add, bare[:, self.code_of[depth]])
+            others = (bare.sum(dim=1, keepdim=True) - taken).clamp(min=0.0).log() + greatest
+            mass = torch.logaddexp(mass.double(), others - most).float()
+        return z - most[:, parent] - mass[:, parent]
 
     def beams(self, h: Tensor, width: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The most probable ids that beam search finds, best first, equally probable ones by code.

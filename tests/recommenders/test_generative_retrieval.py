@@ -312,6 +312,21 @@ def test_scores_are_the_probabilities_of_whole_ids(constrained):
 
 
 @pytest.mark.parametrize("constrained", [True, False])
+def test_a_family_far_below_the_others_has_finite_probabilities(constrained):
+    """Logits 300 lower: beside the greatest of the row, exp of all siblings is 0."""
+    net, h = network(SOME, constrained)
+    with torch.no_grad():
+        net.bias[2][-3:] -= 300.0  # the children of (3, 1)
+        found = net.log_probabilities(h).numpy()
+        for item in (4, 5, 6):
+            expected = [by_hand(net, SOME, row, tuple(SOME[item].tolist())) for row in h]
+            # unconstrained, the other codes' mass is a difference, here of 1 part in 10^13
+            room = 1e-3 if constrained else 0.5
+            assert found[:, item] == pytest.approx(expected, abs=room, rel=1e-4)
+    assert np.exp(found.astype(np.float64)).sum(axis=1).max() < 1.0 + 1e-4
+
+
+@pytest.mark.parametrize("constrained", [True, False])
 def test_wide_beams_are_exact(constrained):
     net, h = network(SOME, constrained)
     with torch.no_grad():
