@@ -179,7 +179,8 @@ def page(kept: Kept) -> str:
         lines.append("")
     verdict = "On the whole no" if len(worse) >= len(better) else "On the whole yes"
     said = (
-        f"**{verdict}.** Of {n} comparisons with a generator, {len(better)} are better and {len(worse)} worse by "
+        f"**{verdict}.** Of {n} comparisons with a generator, {len(better)} are better and "
+        f"{len(worse)} worse by "
         "their own 95 % intervals (not corrected for their number)."
     )
     if better:
@@ -188,7 +189,8 @@ def page(kept: Kept) -> str:
         said += " Worse: " + "; ".join(worse) + "."
     said = "\n".join(wrap(said, 100))
     every = [row["open"] for draw in kept.values() for one in draw.values() for row in one.values()]
-    return _PAGE.format(most=max(every), said=said, tables="\n".join(lines).rstrip(), draws=len(kept))
+    tables = "\n".join(lines).rstrip()
+    return _PAGE.format(most=max(every), said=said, tables=tables, draws=len(kept))
 
 
 def figure(kept: Kept) -> None:
