@@ -137,6 +137,7 @@ class TextLM:
             closed_catalog=constrained,
             stochastic=sample,
             outputs=self.capabilities.outputs | told,
+            max_batch=8 * ROWS if constrained else 2 * ROWS,  # seconds a call, not minutes
         )
         self._gone = np.zeros(0, np.int64)  # items that may not be shown
         self._build(pieces_of([""], np.ones(1), 0), 0)

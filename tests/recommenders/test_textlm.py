@@ -348,3 +348,16 @@ def test_rows_are_padded_to_one_height(fan):
     whole = fan.score(ask(rows))
     for row in (0, 31, 32, 39):
         assert fan.score(ask([rows[row]])).tobytes() == whole[row].tobytes()
+
+
+def test_large_batches_are_asked_in_calls_of_seconds(free):
+    asked = []
+    recommend = free.recommend
+    guard = Guard(free, n_items=24)
+    try:
+        free.recommend = lambda requests: asked.append(len(requests)) or recommend(requests)
+        items = guard.recommend(ask([[0, 1]] * 150, k=3)).items
+    finally:
+        del free.recommend
+    assert asked == [64, 64, 22]
+    assert (items == items[0]).all()
