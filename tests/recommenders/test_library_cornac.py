@@ -51,6 +51,7 @@ class TestMostPop(RecommenderContract):
         return made("MostPop")
 
 
+@pytest.mark.slow
 class TestSASRec(RecommenderContract):
     def make(self):
         return made("SASRec", embedding_dim=8, n_epochs=1, max_len=10, device="cpu")

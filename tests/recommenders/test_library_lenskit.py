@@ -63,6 +63,7 @@ class TestPopularity(RecommenderContract):
         return made("basic:PopScorer")
 
 
+@pytest.mark.slow
 class TestRatedMF(RecommenderContract):
     ratings = True
 
@@ -70,6 +71,7 @@ class TestRatedMF(RecommenderContract):
         return made("als:BiasedMFScorer", embedding_size=8, epochs=3)
 
 
+@pytest.mark.slow
 class TestWholePipeline(RecommenderContract):
     def make(self):
         return LensKitRecommender(topn_pipeline(EASEScorer()))
