@@ -216,7 +216,8 @@ def small(users: int, repeats: int) -> tuple[dict[str, list[float]], list[Verdic
             },
             repeats,
         )
-    tops = [name for name in rates if name.startswith("floor: matrix")]
+    # The floor is what others offer: a faster top-k of ours must not look like a slower loop.
+    tops = [name for name in rates if name.startswith("floor: matrix") and "ours" not in name]
     floor = max(tops, key=lambda name: median(rates[name]))
     again, fresh, cached = (
         "loop, R = 10, list 20",
@@ -252,7 +253,7 @@ def large(users: int, repeats: int) -> tuple[dict[str, list[float]], list[Verdic
     ours, theirs = "loop, R = 10, list 20", "NumPy columns, R = 10, list 20"
     rates = compete(
         {
-            "floor: matrix product + top-10": rerank_floor(users, 5_000, 1, "compiled"),
+            "floor: matrix product + top-10 by a heap": rerank_floor(users, 5_000, 1, "a heap"),
             ours: loop(users, 5_000, steps=10, every=10),
             theirs: plain(PlainColumns, users, 5_000, steps=10, every=10),
         },

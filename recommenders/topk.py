@@ -1,9 +1,9 @@
 """The compiled top-k: one pass over each row of scores, exactly the order of ranking.top_k.
 
 A row is read in short runs; only a run that holds something better than the k-th best so far is
-looked at item by item, which after the first few hundred items hardly any does. Longer lists are
-found without comparing items one by one (:func:`_by_lanes`). Numba is imported
-here and only here on this floor: ranking.py turns to it for large batches.
+looked at item by item, which after the first few hundred items hardly any does. Lists of up to 48
+are found without comparing items one by one (:func:`_by_lanes`). Numba is imported here and only
+here on this floor: ranking.py turns to it for large batches.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _RUN = 8
 _LANES = 128
-_LONG, _LONGEST = 12, 48
-"""Lists longer than the one and no longer than the other are found by lanes, see :func:`_by_lanes`,
-which has no branch that a processor would have to guess."""
+_LONGEST = 48
+"""Lists of at most so many are found by lanes, see :func:`_by_lanes`, which has no branch that a
+processor would have to guess."""
 _CROWD = 256
 """Items that are ranked by counting at most."""
 _NEVER = np.float32(-np.inf)  # of whatever precision
@@ -161,7 +161,7 @@ def best_of_rows(
     index = np.empty(len(value), np.int32)
     lanes, some = np.empty(_LANES, scores.dtype), np.empty(_LANES + 1, np.int64)
     best, where = np.empty(len(value), scores.dtype), np.empty(len(value), np.int32)
-    by_lanes = _LONG < k <= _LONGEST and m >= 2 * _LANES
+    by_lanes = k <= _LONGEST and m >= 2 * _LANES
     for r in range(n):
         strange = False
         for j in range(m):
