@@ -29,7 +29,7 @@ from loopaudit.recommenders.classic.ease import EASE
 from loopaudit.recommenders.classic.itemknn import ItemKNN
 from loopaudit.recommenders.classic.popularity import Popularity
 from loopaudit.recommenders.datasets.movielens import load_movielens
-from loopaudit.recommenders.generative.multvae import MultVAE
+from loopaudit.recommenders.generative.profiles.multvae import MultVAE
 from loopaudit.recommenders.guard import Guard, Limits
 from loopaudit.recommenders.interactions import Interactions
 from loopaudit.recommenders.randomness import generator

@@ -23,7 +23,7 @@ from loopaudit.recommenders.border import Requests
 from loopaudit.recommenders.classic.popularity import Popularity
 from loopaudit.recommenders.datasets.dataset import Dataset
 from loopaudit.recommenders.datasets.sequences import load_sequences
-from loopaudit.recommenders.generative.contrastive import Contrastive
+from loopaudit.recommenders.generative.images.contrastive import Contrastive
 from loopaudit.recommenders.randomness import generator
 
 ROOT = Path(__file__).resolve().parents[1]

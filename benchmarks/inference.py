@@ -44,8 +44,8 @@ class Pair:
 
 def _pairs() -> list[Pair]:
     from loopaudit.recommenders.classic.ease import EASE
-    from loopaudit.recommenders.generative.multvae import MultVAE
-    from loopaudit.recommenders.generative.sasrec import SASRec
+    from loopaudit.recommenders.generative.profiles.multvae import MultVAE
+    from loopaudit.recommenders.generative.sequences.sasrec import SASRec
 
     transformer = ("n_layers=2", "n_heads=1", "hidden_size=64", "inner_size=256")
     return [

@@ -26,9 +26,9 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from loopaudit.recommenders.border import Requests
-from loopaudit.recommenders.generative.composed import ShownSlates
-from loopaudit.recommenders.generative.gflownet import GFlowNet
-from loopaudit.recommenders.generative.list_cvae import ListCVAE
+from loopaudit.recommenders.generative.slates.composed import ShownSlates
+from loopaudit.recommenders.generative.slates.gflownet import GFlowNet
+from loopaudit.recommenders.generative.slates.list_cvae import ListCVAE
 from loopaudit.recommenders.interactions import Ragged
 from loopaudit.recommenders.randomness import generator
 

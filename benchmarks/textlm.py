@@ -19,7 +19,7 @@ from loopaudit.recommenders.border import NOTHING, Requests, State
 from loopaudit.recommenders.datasets import load
 from loopaudit.recommenders.datasets.dataset import Dataset
 from loopaudit.recommenders.evaluation import Evaluation, evaluate
-from loopaudit.recommenders.generative.textlm import UNKNOWN, TextLM
+from loopaudit.recommenders.generative.text.textlm import UNKNOWN, TextLM
 from loopaudit.recommenders.interactions import Ragged
 from loopaudit.recommenders.kept_fits import KeptFits
 from loopaudit.recommenders.randomness import generator

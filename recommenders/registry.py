@@ -46,19 +46,34 @@ RECOMMENDERS: BuiltIn = {
     "als": (f"{_HERE}.classic.als:ALS", "matrix factorisation by alternating least squares"),
     "bprmf": (f"{_HERE}.classic.bprmf:BPRMF", "matrix factorisation for ranking"),
     "markov": (f"{_HERE}.classic.markov:Markov", "what followed the last item"),
-    "multvae": (f"{_HERE}.generative.multvae:MultVAE", "a variational autoencoder of histories"),
-    "multdae": (f"{_HERE}.generative.multdae:MultDAE", "a denoising autoencoder of histories"),
-    "recvae": (f"{_HERE}.generative.recvae:RecVAE", "Mult-VAE with a composite prior"),
-    "cfgan": (f"{_HERE}.generative.cfgan:CFGAN", "an adversarial generator of purchases"),
-    "list-cvae": (f"{_HERE}.generative.list_cvae:ListCVAE", "draws whole slates by wished answer"),
-    "gflownet": (f"{_HERE}.generative.gflownet:GFlowNet", "draws slates as their rewards say"),
-    "pages": (f"{_HERE}.generative.pages:Pages", "pages of rows, each about a topic"),
+    "multvae": (
+        f"{_HERE}.generative.profiles.multvae:MultVAE",
+        "a variational autoencoder of histories",
+    ),
+    "multdae": (
+        f"{_HERE}.generative.profiles.multdae:MultDAE",
+        "a denoising autoencoder of histories",
+    ),
+    "recvae": (f"{_HERE}.generative.profiles.recvae:RecVAE", "Mult-VAE with a composite prior"),
+    "cfgan": (f"{_HERE}.generative.profiles.cfgan:CFGAN", "an adversarial generator of purchases"),
+    "list-cvae": (
+        f"{_HERE}.generative.slates.list_cvae:ListCVAE",
+        "draws whole slates by wished answer",
+    ),
+    "gflownet": (
+        f"{_HERE}.generative.slates.gflownet:GFlowNet",
+        "draws slates as their rewards say",
+    ),
+    "pages": (f"{_HERE}.generative.slates.pages:Pages", "pages of rows, each about a topic"),
     "contrastive": (
-        f"{_HERE}.generative.contrastive:Contrastive",
+        f"{_HERE}.generative.images.contrastive:Contrastive",
         "items that look and sound like the history",
     ),
-    "diffrec": (f"{_HERE}.generative.diffrec:DiffRec", "a diffusion model of histories"),
-    "ldiffrec": (f"{_HERE}.generative.ldiffrec:LDiffRec", "a diffusion model of histories' codes"),
+    "diffrec": (f"{_HERE}.generative.profiles.diffrec:DiffRec", "a diffusion model of histories"),
+    "ldiffrec": (
+        f"{_HERE}.generative.profiles.ldiffrec:LDiffRec",
+        "a diffusion model of histories' codes",
+    ),
     "tfidf": (f"{_HERE}.classic.tfidf:TfIdf", "items whose words are those of the history"),
     "rerank": (f"{_HERE}.language.rerank:Reranked", "a language model picks what another found"),
     "conversation": (
@@ -67,15 +82,27 @@ RECOMMENDERS: BuiltIn = {
     ),
     "hf": (f"{_HERE}.language.causal:CausalLM", "a causal language model of Hugging Face"),
     "zeroshot": (f"{_HERE}.language.zeroshot:ZeroShot", "a language model told the history"),
-    "sasrec": (f"{_HERE}.generative.sasrec:SASRec", "a causal transformer over item sequences"),
-    "textlm": (f"{_HERE}.generative.textlm:TextLM", "a small language model that says titles"),
+    "sasrec": (
+        f"{_HERE}.generative.sequences.sasrec:SASRec",
+        "a causal transformer over item sequences",
+    ),
+    "textlm": (f"{_HERE}.generative.text.textlm:TextLM", "a small language model that says titles"),
     "genret": (
-        f"{_HERE}.generative.generative_retrieval:GenerativeRetrieval",
+        f"{_HERE}.generative.retrieval.generative_retrieval:GenerativeRetrieval",
         "a transformer that spells semantic ids (TIGER)",
     ),
-    "gru4rec": (f"{_HERE}.generative.gru4rec:GRU4Rec", "a recurrent network over item sequences"),
-    "bert4rec": (f"{_HERE}.generative.bert4rec:BERT4Rec", "a transformer that fills gaps"),
-    "hstu": (f"{_HERE}.generative.hstu:HSTU", "attention by SiLU with gates (Meta's HSTU)"),
+    "gru4rec": (
+        f"{_HERE}.generative.sequences.gru4rec:GRU4Rec",
+        "a recurrent network over item sequences",
+    ),
+    "bert4rec": (
+        f"{_HERE}.generative.sequences.bert4rec:BERT4Rec",
+        "a transformer that fills gaps",
+    ),
+    "hstu": (
+        f"{_HERE}.generative.sequences.hstu:HSTU",
+        "attention by SiLU with gates (Meta's HSTU)",
+    ),
 }
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _MODULE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")

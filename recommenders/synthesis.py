@@ -111,7 +111,7 @@ def _multvae(
     log: Interactions, catalog: Catalog, args: Mapping[str, object], seed: int
 ) -> _Weights:
     """log p(item | z) with z drawn for each synthetic person."""
-    from .generative.multvae import MultVAE
+    from .generative.profiles.multvae import MultVAE
 
     model = MultVAE(**args)  # type: ignore[arg-type]
     model.fit(log, catalog, seed=seed)
@@ -127,7 +127,7 @@ def _multvae(
 
 def _cfgan(log: Interactions, catalog: Catalog, args: Mapping[str, object], seed: int) -> _Weights:
     """log odds of the vector that the generator makes of a real history and fresh noise."""
-    from .generative.cfgan import CFGAN
+    from .generative.profiles.cfgan import CFGAN
 
     model = CFGAN(based="user", **args)  # type: ignore[arg-type]
     model.fit(log, catalog, seed=seed)

@@ -20,7 +20,7 @@ from .making import Floats, normal
 from .newcomers import NewItems, fresh_ids, like
 
 if TYPE_CHECKING:
-    from ..recommenders.generative.item_images import ItemImages
+    from ..recommenders.generative.images.item_images import ItemImages
     from .process import Arrays
     from .shown import Shown
     from .supply_settings import GeneratorsSection
@@ -202,7 +202,7 @@ class Generators(mesa.Agent):
         now = self.world.columns
         if models is None or self.section.images == "copied" or not models.any():
             return models
-        from ..recommenders.generative.item_images import ItemImages, conditions
+        from ..recommenders.generative.images.item_images import ItemImages, conditions
 
         assert now.catalog.images is not None  # its rows are the models'
         if self._painter is None:  # from what there was before the loop: the same in every arm

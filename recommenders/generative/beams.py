@@ -19,7 +19,7 @@ from torch import Tensor
 from ..border import Requests
 from ..randomness import gumbel, stream
 from ..ranking import top_k_exact
-from .reading import Reading
+from .text.reading import Reading
 
 
 class Speaker(Protocol):

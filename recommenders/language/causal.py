@@ -28,7 +28,7 @@ from ..catalog import Catalog
 from ..errors import UserError
 from ..faults import plain
 from ..generative.networks import dump, restore, seeded
-from ..generative.titles import names
+from ..generative.text.titles import names
 from ..interactions import Interactions
 from ..plugins.vocabulary import UNKNOWN
 from ..randomness import generator

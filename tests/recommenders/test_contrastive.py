@@ -10,7 +10,7 @@ from loopaudit.recommenders.border import Requests
 from loopaudit.recommenders.catalog import Catalog
 from loopaudit.recommenders.datasets.posters import FILE, find_posters, read_posters
 from loopaudit.recommenders.errors import UserError
-from loopaudit.recommenders.generative.contrastive import Contrastive
+from loopaudit.recommenders.generative.images.contrastive import Contrastive
 from loopaudit.recommenders.interactions import Interactions, Ragged
 
 COLOURS = np.array([[220, 30, 30], [30, 200, 40], [40, 60, 220], [210, 200, 40]])

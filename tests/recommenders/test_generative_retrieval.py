@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 from loopaudit.recommenders.border import Requests
 from loopaudit.recommenders.catalog import Catalog
 from loopaudit.recommenders.errors import UserError
-from loopaudit.recommenders.generative.generative_retrieval import GenerativeRetrieval, spelled
-from loopaudit.recommenders.generative.id_network import IdNetwork
-from loopaudit.recommenders.generative.item_vectors import TextSpace, main_directions
 from loopaudit.recommenders.generative.networks import seeded
-from loopaudit.recommenders.generative.rqvae import RQVAE
-from loopaudit.recommenders.generative.semantic_ids import (
+from loopaudit.recommenders.generative.retrieval.generative_retrieval import (
+    GenerativeRetrieval,
+    spelled,
+)
+from loopaudit.recommenders.generative.retrieval.id_network import IdNetwork
+from loopaudit.recommenders.generative.retrieval.item_vectors import TextSpace, main_directions
+from loopaudit.recommenders.generative.retrieval.rqvae import RQVAE
+from loopaudit.recommenders.generative.retrieval.semantic_ids import (
     code_use,
     kmeans,
     nearest,
@@ -25,7 +28,7 @@ from loopaudit.recommenders.generative.semantic_ids import (
     residual_kmeans,
     told_apart,
 )
-from loopaudit.recommenders.generative.trie import NOWHERE, Trie
+from loopaudit.recommenders.generative.retrieval.trie import NOWHERE, Trie
 from loopaudit.recommenders.guard import Guard
 from loopaudit.recommenders.interactions import Interactions, Ragged
 from loopaudit.recommenders.plugins.vocabulary import UNKNOWN

@@ -9,12 +9,12 @@ import torch
 from loopaudit.recommenders.border import Requests
 from loopaudit.recommenders.catalog import Catalog
 from loopaudit.recommenders.errors import UserError
-from loopaudit.recommenders.generative.cfgan import CFGAN
-from loopaudit.recommenders.generative.diffrec import DiffRec, Schedule
-from loopaudit.recommenders.generative.ldiffrec import LDiffRec
-from loopaudit.recommenders.generative.multdae import MultDAE
-from loopaudit.recommenders.generative.multvae import MultVAE
-from loopaudit.recommenders.generative.recvae import RecVAE
+from loopaudit.recommenders.generative.profiles.cfgan import CFGAN
+from loopaudit.recommenders.generative.profiles.diffrec import DiffRec, Schedule
+from loopaudit.recommenders.generative.profiles.ldiffrec import LDiffRec
+from loopaudit.recommenders.generative.profiles.multdae import MultDAE
+from loopaudit.recommenders.generative.profiles.multvae import MultVAE
+from loopaudit.recommenders.generative.profiles.recvae import RecVAE
 from loopaudit.recommenders.interactions import Interactions, Ragged
 
 

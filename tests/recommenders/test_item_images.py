@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from loopaudit.recommenders.errors import UserError
-from loopaudit.recommenders.generative.item_images import ItemImages, conditions
+from loopaudit.recommenders.generative.images.item_images import ItemImages, conditions
 
 COLOURS = np.array([[200, 40, 40], [40, 60, 200]])
 

@@ -13,8 +13,8 @@ from loopaudit.recommenders.classic.markov import Markov
 from loopaudit.recommenders.classic.popularity import Popularity
 from loopaudit.recommenders.classic.random import Random
 from loopaudit.recommenders.errors import UserError
-from loopaudit.recommenders.generative.multvae import MultVAE
-from loopaudit.recommenders.generative.sasrec import SASRec
+from loopaudit.recommenders.generative.profiles.multvae import MultVAE
+from loopaudit.recommenders.generative.sequences.sasrec import SASRec
 from loopaudit.recommenders.interactions import Interactions, Ragged
 from loopaudit.recommenders.training import losses_of
 

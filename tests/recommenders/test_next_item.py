@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from loopaudit.recommenders.border import Requests
 from loopaudit.recommenders.catalog import Catalog
 from loopaudit.recommenders.errors import UserError
-from loopaudit.recommenders.generative.bert4rec import BERT4Rec
-from loopaudit.recommenders.generative.gru4rec import GRU4Rec
-from loopaudit.recommenders.generative.hstu import HSTU
-from loopaudit.recommenders.generative.losses import (
+from loopaudit.recommenders.generative.sequences.bert4rec import BERT4Rec
+from loopaudit.recommenders.generative.sequences.gru4rec import GRU4Rec
+from loopaudit.recommenders.generative.sequences.hstu import HSTU
+from loopaudit.recommenders.generative.sequences.losses import (
     binary_cross_entropy,
     full_cross_entropy,
     sampled_softmax,
 )
-from loopaudit.recommenders.generative.sasrec import SASRec
-from loopaudit.recommenders.generative.windows import in_batches, latest, windows
+from loopaudit.recommenders.generative.sequences.sasrec import SASRec
+from loopaudit.recommenders.generative.sequences.windows import in_batches, latest, windows
 from loopaudit.recommenders.interactions import Interactions, Ragged
 
 SMALL = {"embedding_size": 16, "max_length": 8, "batch_size": 16, "learning_rate": 0.01}

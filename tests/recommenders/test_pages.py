@@ -7,7 +7,7 @@ import pytest
 
 from loopaudit.recommenders.border import Requests
 from loopaudit.recommenders.catalog import Catalog
-from loopaudit.recommenders.generative.pages import FIRST, Pages
+from loopaudit.recommenders.generative.slates.pages import FIRST, Pages
 from loopaudit.recommenders.guard import Guard
 from loopaudit.recommenders.interactions import Interactions, Ragged
 

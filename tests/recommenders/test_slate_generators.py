@@ -15,9 +15,9 @@ from scipy.stats import spearmanr
 from loopaudit.recommenders.border import Requests
 from loopaudit.recommenders.catalog import Catalog
 from loopaudit.recommenders.errors import UserError
-from loopaudit.recommenders.generative.composed import Consumption, ShownSlates
-from loopaudit.recommenders.generative.gflownet import GFlowNet
-from loopaudit.recommenders.generative.list_cvae import ListCVAE
+from loopaudit.recommenders.generative.slates.composed import Consumption, ShownSlates
+from loopaudit.recommenders.generative.slates.gflownet import GFlowNet
+from loopaudit.recommenders.generative.slates.list_cvae import ListCVAE
 from loopaudit.recommenders.interactions import Interactions, Ragged
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from loopaudit.recommenders.catalog import Catalog
 from loopaudit.recommenders.errors import UserError
-from loopaudit.recommenders.generative import cfgan, multvae
+from loopaudit.recommenders.generative.profiles import cfgan, multvae
 from loopaudit.recommenders.interactions import Interactions, Ragged
 from loopaudit.recommenders.synthesis import SOURCES, beside_real, synthetic_people
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from loopaudit.recommenders.border import Requests
 from loopaudit.recommenders.catalog import Catalog
 from loopaudit.recommenders.errors import UserError
-from loopaudit.recommenders.generative.explaining import TRIED, evidence, without_each
-from loopaudit.recommenders.generative.reading import Network, Reading
-from loopaudit.recommenders.generative.speaking import ROWS
-from loopaudit.recommenders.generative.textlm import UNKNOWN, TextLM
-from loopaudit.recommenders.generative.titles import END, levels_of, names, pieces_of, spelt
+from loopaudit.recommenders.generative.text.explaining import TRIED, evidence, without_each
+from loopaudit.recommenders.generative.text.reading import Network, Reading
+from loopaudit.recommenders.generative.text.speaking import ROWS
+from loopaudit.recommenders.generative.text.textlm import UNKNOWN, TextLM
+from loopaudit.recommenders.generative.text.titles import END, levels_of, names, pieces_of, spelt
 from loopaudit.recommenders.guard import Guard
 from loopaudit.recommenders.interactions import Interactions, Ragged
 

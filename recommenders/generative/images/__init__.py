@@ -1,0 +1,1 @@
+"""Images of items: seen beside their texts, and generated."""

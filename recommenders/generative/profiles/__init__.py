@@ -1,0 +1,1 @@
+"""Generators of whole histories: autoencoders, adversaries and diffusion over all items."""

@@ -1,0 +1,1 @@
+"""Generative retrieval: items as short sequences of codes, spelt along a prefix tree."""

@@ -1,0 +1,1 @@
+"""Generators of the next item of a sequence: transformers and recurrent networks."""

@@ -1,0 +1,137 @@
+"""HSTU: attention without softmax and gates in place of the feed-forward layer.
+
+J. Zhai et al., "Actions Speak Louder than Words: Trillion-Parameter Sequential Transducers for
+Generative Recommendations", ICML 2024 (arXiv 2402.17152), equations 1 to 3:
+
+    U, V, Q, K = split(silu(W1 norm(X)));  A = silu(Q K' + r) / N;  Y = W2(norm(A V) * U);  X + Y
+
+with r a learned bias by distance in positions and N the length of a window. The paper's bias by
+distance in time has no counterpart here: requests carry the order of a history, not its times.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...errors import UserError
+from ..networks import dropout, embedding, linear
+from .next_item import NextItem, NextItemNetwork
+
+
+class _Block(nn.Module):
+    """Pointwise attention, aggregated, normalised, gated, and added to its input."""
+
+    def __init__(self, size: int, heads: int, length: int, luck: torch.Generator) -> None:
+        super().__init__()
+        self.heads = heads
+        self.length = length
+        self.norm_in = nn.LayerNorm(size)
+        self.gate_value_query_key = linear(size, 4 * size, luck)
+        self.by_distance = nn.Parameter(torch.zeros(length))  # r, by how far back an item stands
+        self.norm_seen = nn.LayerNorm(size)
+        self.mix = linear(size, size, luck)
+
+    def forward(self, x: Tensor, share: float, luck: torch.Generator | None) -> Tensor:
+        batch, length, size = x.shape
+        parts = F.silu(self.gate_value_query_key(self.norm_in(x)))  # (batch, length, 4 size)
+        u, vqk = parts[:, :, :size], parts[:, :, size:]
+        vqk = vqk.reshape(batch, length, 3, self.heads, size // self.heads)
+        v, q, k = vqk.permute(2, 0, 3, 1, 4)  # (batch, heads, length, size / heads) each
+        back = torch.arange(length)[:, None] - torch.arange(length)[None, :]  # (length, length)
+        bias = self.by_distance[back.clamp(min=0)]  # (length, length)
+        weight = F.silu(q @ k.transpose(2, 3) + bias)  # (batch, heads, length, length)
+        weight = weight.masked_fill(back < 0, 0.0) / self.length
+        seen = (weight @ v).transpose(1, 2).reshape(batch, length, size)
+        return x + dropout(self.mix(self.norm_seen(seen) * u), share, luck)
+
+
+class _Network(NextItemNetwork):
+    """Item tokens in, for each position a vector that points at the next item."""
+
+    def __init__(
+        self, n_items: int, length: int, size: int, blocks: int, heads: int, luck: torch.Generator
+    ) -> None:
+        super().__init__(n_items, n_items + 1, size, luck)  # the last token is the start
+        self.positions = embedding(length, size, luck)
+        self.blocks = nn.ModuleList(_Block(size, heads, length, luck) for _ in range(blocks))
+        self.norm = nn.LayerNorm(size)
+
+    def forward(self, tokens: Tensor, share: float, luck: torch.Generator | None) -> Tensor:
+        x = self.embedded(tokens) + self.positions[: tokens.shape[1]]  # (batch, length, size)
+        x = dropout(x, share, luck)
+        for block in self.blocks:
+            x = block(x, share, luck)
+        return self.norm(x)  # type: ignore[no-any-return]
+
+
+class HSTU(NextItem):
+    """Scores items by the probability that they come next, given the latest ``max_length`` items.
+
+    Any history folds in: it is the input. Scores are log probabilities.
+
+    Args:
+        embedding_size: width of the network.
+        blocks, heads: depth, and attention heads a block.
+        max_length: how many of the latest items (the start token included) it looks at.
+        dropout: on embeddings and what each block adds.
+        learning_rate: of Adam at its highest; it falls linearly to 0 over the epochs.
+        warm_up: share of the steps over which it rises to that.
+        batch_size: windows of ``max_length`` items a step.
+        epochs: passes over the log when fitting.
+        update_epochs: passes over the windows with new items when updating, warm-started, from
+            a quarter of the learning rate.
+        loss: "cross_entropy" over the whole catalog; "sampled" softmax over ``negatives`` items
+            drawn by popularity for each step; "sampled_uniform", the paper's, drawn uniformly;
+            "bce" against ``negatives`` items drawn uniformly for each position.
+        negatives: items drawn; without meaning for "cross_entropy".
+        calibration: of "bce", 0 to 1: t of gSASRec.
+        seed: mixed into the seed of ``fit`` and ``update``, for A/A tests.
+    """
+
+    name = "hstu"
+
+    def __init__(
+        self,
+        *,
+        embedding_size: int = 64,
+        blocks: int = 2,
+        heads: int = 2,
+        max_length: int = 50,
+        dropout: float = 0.2,
+        learning_rate: float = 3e-3,
+        warm_up: float = 0.03,
+        batch_size: int = 64,
+        epochs: int = 20,
+        update_epochs: int = 1,
+        loss: str = "cross_entropy",
+        negatives: int = 256,
+        calibration: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        if embedding_size % heads:
+            raise UserError(
+                f"embedding_size must be a multiple of heads, got {embedding_size} and {heads}"
+            )
+        self.embedding_size = embedding_size
+        self.blocks = blocks
+        self.heads = heads
+        self.max_length = max_length
+        self.dropout = dropout
+        self.learning_rate = learning_rate
+        self.warm_up = warm_up
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.update_epochs = update_epochs
+        self.loss = loss
+        self.negatives = negatives
+        self.calibration = calibration
+        self.seed = seed
+        self._check()
+        self._build(1, 0)
+
+    def _network(self, n_items: int, luck: torch.Generator) -> NextItemNetwork:
+        return _Network(
+            n_items, self.max_length, self.embedding_size, self.blocks, self.heads, luck
+        )

@@ -1,0 +1,93 @@
+"""Histories as rows of tokens: windows to train on, and the latest items to predict from.
+
+A token is an item's index, or the start token before a history. Rows are padded at the right with
+the start token: attention looks back only, so padding is never seen.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...interactions import Ragged
+
+
+def windows(
+    histories: Ragged,
+    new: NDArray[np.int64],
+    shift: NDArray[np.int64],
+    length: int,
+    *,
+    start: int,
+) -> tuple[Tensor, Tensor]:
+    """Histories cut into windows: (windows, length) tokens, and the item after each token.
+
+    Args:
+        histories: n rows, oldest first.
+        new: (n,) how many items at the end of each are new; windows without one are left out.
+        shift: (n,) in [0, length): where the cuts stand, another place in every epoch, so that
+            each item is seen in each position.
+        length: tokens a window.
+        start: the start token. Targets are padded with -1.
+    """
+    owner = histories.row_index
+    at = np.arange(len(owner)) - histories.offsets[owner]  # index of the target in its history
+    cut = (at + shift[owner]) // length
+    column = at - np.maximum(0, cut * length - shift[owner])
+    fresh = at >= (histories.lengths - new)[owner]
+    starts = np.flatnonzero(column == 0)
+    row = np.cumsum(column == 0) - 1  # window of each target
+    keep = np.add.reduceat(fresh, starts) > 0 if len(starts) else np.zeros(0, dtype=bool)
+    place = (np.cumsum(keep) - 1)[row]  # row in the output
+    inside = keep[row]
+
+    before = np.concatenate([[start], histories.values[:-1]])[: len(owner)]
+    before = np.where(at == 0, start, before)
+    tokens = np.full((int(keep.sum()), length), start, dtype=np.int64)
+    targets = np.full(tokens.shape, -1, dtype=np.int64)
+    tokens[place[inside], column[inside]] = before[inside]
+    targets[place[inside], column[inside]] = histories.values[inside]
+    return torch.from_numpy(tokens), torch.from_numpy(targets)
+
+
+def latest(
+    histories: Ragged, length: int, *, start: int
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """(n, length) tokens of the latest items of each history, and (n,) where each row ends.
+
+    The start token comes first unless the row is full of items.
+    """
+    newest = histories.last(length, fill=start)  # (n, length), newest right
+    full = histories.lengths >= length
+    last = np.where(full, length - 1, np.minimum(histories.lengths, length - 1))
+    column = np.arange(length)[None, :] + np.where(full, 0, length - 1 - last)[:, None]
+    tokens = np.take_along_axis(newest, np.minimum(column, length - 1), axis=1)
+    tokens[np.arange(length)[None, :] > np.where(full, length, last)[:, None]] = start
+    return tokens, last
+
+
+def in_batches(
+    lengths: NDArray[np.int64], size: int, luck: torch.Generator
+) -> list[NDArray[np.int64]]:
+    """Rows in random order, in batches of windows of like length that hold equally many targets.
+
+    A batch is as wide as its longest window; where lengths are mixed, most of it is padding.
+    Rows are drawn into groups of sixteen batches and sorted within, up and down in turn; batches
+    come in random order.
+
+    Args:
+        lengths: (windows,) targets of each.
+        size: windows a batch, on average over batches of equally many targets.
+        luck: draws both orders.
+    """
+    order = torch.randperm(len(lengths), generator=luck).numpy()
+    group = np.arange(len(order)) // (16 * size)
+    upwards = np.where(group % 2 == 0, 1, -1)
+    order = order[np.lexsort((lengths[order] * upwards, group))]
+    ends = lengths[order].cumsum()
+    n_batches = -(-len(order) // size)
+    batch = (ends - 1) * n_batches // ends[-1] if len(order) else ends
+    batches = np.split(order, np.flatnonzero(np.diff(batch)) + 1) if len(order) else []
+    return [batches[i] for i in torch.randperm(len(batches), generator=luck).tolist()]

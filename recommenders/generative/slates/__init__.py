@@ -1,0 +1,1 @@
+"""Generators of slates and pages as a whole."""
