@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HEADS = (
     "recommender",
-    "numbers learnt",
+    "parameters",
     "epochs",
     "first loss",
     "last loss",
