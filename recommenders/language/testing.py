@@ -33,8 +33,14 @@ class Exchange:
         authorization: the header of that name, or "".
     """
 
-    def __init__(self, handler: BaseHTTPRequestHandler, body: dict[str, Any], number: int) -> None:
-        self.body, self.number = body, number
+    def __init__(
+        self,
+        handler: BaseHTTPRequestHandler,
+        body: dict[str, Any],
+        number: int,
+        answering: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.body, self.number, self._answering = body, number, answering
         self.last = str(body["messages"][-1]["content"])
         self.authorization = handler.headers.get("Authorization", "")
         self._handler = handler
@@ -68,6 +74,7 @@ class Exchange:
 
     def reply(self, status: int, content: bytes = b"", **headers: str) -> None:
         """Any status and bytes; ``Retry_After="1"`` sets the header Retry-After."""
+        self._answering()
         self._handler.send_response(status)
         for name, value in headers.items():
             self._handler.send_header(name.replace("_", "-"), value)
@@ -187,16 +194,22 @@ def scripted_endpoint(script: Script, *, port: int = 0) -> Iterator[Endpoint]:
                 endpoint.requests.append(body)
                 endpoint.at_once += 1
                 endpoint.most_at_once = max(endpoint.most_at_once, endpoint.at_once)
+                self.counted = True
             try:
                 if self.path == "/v1/chat/completions":
-                    script(Exchange(self, body, number))
+                    script(Exchange(self, body, number, self.count_out))
                 else:
                     self.send_error(404)
             except OSError:  # the client went away
                 self.close_connection = True
             finally:
-                with lock:
-                    endpoint.at_once -= 1
+                self.count_out()
+
+        def count_out(self) -> None:
+            """Before the answer leaves: whoever has it may send the next request at once."""
+            with lock:
+                endpoint.at_once -= self.counted
+                self.counted = False
 
         def log_message(self, *_: object) -> None:
             return None

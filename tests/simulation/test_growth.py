@@ -23,6 +23,7 @@ QUICK = {
     "sasrec": {"epochs": 1, "update_epochs": 1},
     "bprmf": {"epochs": 1},
     "genret": {"epochs": 1, "update_epochs": 1},
+    "gflownet": {"response_epochs": 1, "epochs": 1, "update_epochs": 1},
 }
 START = market(users=30, items=40, topics=4, history=6.0, seed=2)
 
