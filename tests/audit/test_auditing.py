@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -141,8 +141,17 @@ def test_a_planted_effect_is_found_and_an_absent_one_passes() -> None:
     assert audit(Toy(narrows(0.25))).verdict() is Verdict.INCONCLUSIVE
 
 
-def test_auditors_compute_in_one_thread_so_that_they_find_the_same_on_any_machine() -> None:
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Torch with two threads, and afterwards as before: sums of other tests must not differ."""
+    before = torch.get_num_threads()
     torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_auditors_compute_in_one_thread_so_that_they_find_the_same_on_any_machine() -> None:
     seen = []
 
     def looks(evidence: Evidence) -> dict[str, Measurement]:
