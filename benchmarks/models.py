@@ -228,6 +228,14 @@ ANCHORS = (
     ),
     Anchor(
         "A",
+        "bert4rec",
+        ("bert4rec.max_length=100", "bert4rec.epochs=36"),
+        1,
+        (("hit@10", 0.2843), ("ndcg@10", 0.1537)),
+        "Klenitskiy & Vasilev 2023",
+    ),
+    Anchor(
+        "A",
         "hstu",
         ("hstu.max_length=100", "hstu.epochs=16"),
         1,
