@@ -10,7 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import UserError
 from .networks import dropout, linear
+
+
+def check_heads(size: int, heads: int) -> None:
+    """Refuses a width that cannot be divided among the heads."""
+    if size % heads:
+        raise UserError(f"embedding_size must be a multiple of heads, got {size} and {heads}")
 
 
 class Block(nn.Module):

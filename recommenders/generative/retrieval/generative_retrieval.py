@@ -20,6 +20,7 @@ from ...catalog import Catalog
 from ...errors import UserError
 from ...interactions import Interactions, Ragged
 from ...plugins.vocabulary import UNKNOWN
+from ..attention import check_heads
 from ..networks import ROWS, dump, restore, seeded
 from ..sequences.windows import latest, windows
 from .id_growth import carry_over
@@ -81,10 +82,7 @@ class GenerativeRetrieval:
         update_epochs: int = 1,
         seed: int = 0,
     ) -> None:
-        if embedding_size % heads:
-            raise UserError(
-                f"embedding_size must be a multiple of heads, got {embedding_size} and {heads}"
-            )
+        check_heads(embedding_size, heads)
         for what, value in {"levels": levels, "beams": beams}.items():
             if value < 1:
                 raise UserError(f"{what} must be at least 1, got {value}")

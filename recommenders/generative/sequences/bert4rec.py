@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ...border import Requests
 from ...errors import UserError
-from ..attention import Block
+from ..attention import Block, check_heads
 from ..networks import dropout, embedding
 from .next_item import NextItem, NextItemNetwork
 from .windows import latest
@@ -94,10 +94,7 @@ class BERT4Rec(NextItem):
         calibration: float = 0.0,
         seed: int = 0,
     ) -> None:
-        if embedding_size % heads:
-            raise UserError(
-                f"embedding_size must be a multiple of heads, got {embedding_size} and {heads}"
-            )
+        check_heads(embedding_size, heads)
         if max_length < 2:
             raise UserError(f"max_length must be at least 2, got {max_length}: an item and the gap")
         if not 0.0 < mask <= 1.0:
@@ -105,20 +102,20 @@ class BERT4Rec(NextItem):
         self.embedding_size = embedding_size
         self.blocks = blocks
         self.heads = heads
-        self.max_length = max_length
         self.mask = mask
-        self.dropout = dropout
-        self.learning_rate = learning_rate
-        self.warm_up = warm_up
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.update_epochs = update_epochs
-        self.loss = loss
-        self.negatives = negatives
-        self.calibration = calibration
-        self.seed = seed
-        self._check()
-        self._build(1, 0)
+        super().__init__(
+            max_length=max_length,
+            dropout=dropout,
+            learning_rate=learning_rate,
+            warm_up=warm_up,
+            batch_size=batch_size,
+            epochs=epochs,
+            update_epochs=update_epochs,
+            loss=loss,
+            negatives=negatives,
+            calibration=calibration,
+            seed=seed,
+        )
 
     def _network(self, n_items: int, luck: torch.Generator) -> NextItemNetwork:
         return _Network(

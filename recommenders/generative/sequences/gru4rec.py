@@ -99,19 +99,19 @@ class GRU4Rec(NextItem):
         self.embedding_size = embedding_size
         self.hidden_size = hidden_size
         self.layers = layers
-        self.max_length = max_length
-        self.dropout = dropout
-        self.learning_rate = learning_rate
-        self.warm_up = warm_up
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.update_epochs = update_epochs
-        self.loss = loss
-        self.negatives = negatives
-        self.calibration = calibration
-        self.seed = seed
-        self._check()
-        self._build(1, 0)
+        super().__init__(
+            max_length=max_length,
+            dropout=dropout,
+            learning_rate=learning_rate,
+            warm_up=warm_up,
+            batch_size=batch_size,
+            epochs=epochs,
+            update_epochs=update_epochs,
+            loss=loss,
+            negatives=negatives,
+            calibration=calibration,
+            seed=seed,
+        )
 
     def _network(self, n_items: int, luck: torch.Generator) -> NextItemNetwork:
         return _Network(n_items, self.embedding_size, self.hidden_size, self.layers, luck)

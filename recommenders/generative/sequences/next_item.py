@@ -7,6 +7,8 @@ built; everything else is here, so that two networks differ in nothing else.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -25,7 +27,7 @@ from .windows import in_batches, latest, windows
 LOSSES = ("cross_entropy", "sampled", "sampled_uniform", "bce")
 
 
-class NextItemNetwork(nn.Module):
+class NextItemNetwork(nn.Module, ABC):
     """Base of networks: the item table, and scores from positions.
 
     Args:
@@ -46,9 +48,9 @@ class NextItemNetwork(nn.Module):
         x: Tensor = F.embedding(tokens, self.items) * self.items.shape[1] ** 0.5
         return x
 
+    @abstractmethod
     def forward(self, tokens: Tensor, share: float, luck: torch.Generator | None) -> Tensor:
         """(batch, length, size) from (batch, length) tokens, a share of entries dropped."""
-        raise NotImplementedError
 
     def log_probabilities(self, x: Tensor) -> Tensor:
         """(rows, items) of the next item, from (rows, size)."""
@@ -56,13 +58,13 @@ class NextItemNetwork(nn.Module):
         return F.log_softmax(z, dim=1)
 
 
-class NextItem:
+class NextItem(ABC):
     """Base of recommenders that score items by the probability that they come next.
 
-    A subclass sets the attributes below in its constructor, calls ``_check`` and ``_build(1, 0)``,
-    and defines ``_network``.
+    A subclass sets what is its own in its constructor, calls this one at the end, and defines
+    ``_network``.
 
-    Attributes:
+    Args:
         max_length: how many of the latest items (the start token included) the model looks at.
         dropout: share of entries dropped in training.
         learning_rate: of Adam at its highest; it rises linearly over the first ``warm_up`` share
@@ -73,43 +75,63 @@ class NextItem:
             a quarter of the learning rate and without warming up.
         loss: "cross_entropy" over the whole catalog; "sampled": over ``negatives`` items drawn
             by popularity for each step, log-Q corrected, "sampled_uniform": drawn uniformly;
-            "bce": yes or no, against ``negatives``
-            items drawn uniformly for each position, calibrated by ``calibration``.
+            "bce": yes or no, against ``negatives`` items drawn uniformly for each position,
+            calibrated by ``calibration``.
         seed: mixed into the seed of ``fit`` and ``update``, for A/A tests.
+
+    Attributes:
         losses: mean loss of each epoch since the last fit, updates included.
+
+    Raises:
+        UserError: an argument outside what it may be.
     """
 
     name: str
     capabilities = Capabilities(history="any", scores="log_prob", update="incremental")
-    max_length: int
-    dropout: float
-    learning_rate: float
-    warm_up: float
-    batch_size: int
-    epochs: int
-    update_epochs: int
-    loss: str
-    negatives: int
-    calibration: float
-    seed: int
-    losses: list[float]
     network: NextItemNetwork
 
-    def _network(self, n_items: int, luck: torch.Generator) -> NextItemNetwork:
-        raise NotImplementedError
-
-    def _check(self) -> None:
-        """What a user can set wrongly."""
-        if self.loss not in LOSSES:
-            raise unknown_name("loss", self.loss, LOSSES)
-        if self.negatives < 1:
-            raise UserError(f"negatives must be at least 1, got {self.negatives}")
-        if not 0.0 <= self.warm_up < 1.0:
-            raise UserError(f"warm_up must be a share below 1 of the steps, got {self.warm_up:g}")
-        if not 0.0 <= self.calibration <= 1.0:
-            raise UserError(f"calibration must be between 0 and 1, got {self.calibration:g}")
-        if self.loss == "bce":  # its scores rank; they are no probabilities over the catalog
+    def __init__(
+        self,
+        *,
+        max_length: int,
+        dropout: float,
+        learning_rate: float,
+        warm_up: float,
+        batch_size: int,
+        epochs: int,
+        update_epochs: int,
+        loss: str,
+        negatives: int,
+        calibration: float,
+        seed: int,
+    ) -> None:
+        if loss not in LOSSES:
+            raise unknown_name("loss", loss, LOSSES)
+        if negatives < 1:
+            raise UserError(f"negatives must be at least 1, got {negatives}")
+        if not 0.0 <= warm_up < 1.0:
+            raise UserError(f"warm_up must be a share below 1 of the steps, got {warm_up:g}")
+        if not 0.0 <= calibration <= 1.0:
+            raise UserError(f"calibration must be between 0 and 1, got {calibration:g}")
+        self.max_length = max_length
+        self.dropout = dropout
+        self.learning_rate = learning_rate
+        self.warm_up = warm_up
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.update_epochs = update_epochs
+        self.loss = loss
+        self.negatives = negatives
+        self.calibration = calibration
+        self.seed = seed
+        if loss == "bce":  # its scores rank; they are no probabilities over the catalog
             self.capabilities = Capabilities(history="any", scores="ordinal", update="incremental")
+        self.losses: list[float] = []
+        self._build(1, 0)
+
+    @abstractmethod
+    def _network(self, n_items: int, luck: torch.Generator) -> NextItemNetwork:
+        """A fresh network for so many items."""
 
     def _build(self, n_items: int, seed: int) -> None:
         self.n_items = n_items
@@ -205,8 +227,6 @@ class NextItem:
             return sampled_softmax(
                 x, items, bias, targets, negatives=drawn, log_expected=log_expected
             )
-        if not 0.0 <= self.warm_up < 1.0:
-            raise UserError(f"warm_up must be a share below 1 of the steps, got {self.warm_up:g}")
         if self.loss == "bce":
             drawn = torch.randint(0, self.n_items, (len(targets), self.negatives), generator=luck)
             return binary_cross_entropy(

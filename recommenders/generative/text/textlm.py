@@ -26,6 +26,7 @@ from ...catalog import Catalog
 from ...errors import UserError, unknown_name
 from ...interactions import Interactions, Ragged
 from ...ranking import recommend_best, top_k_exact
+from ..attention import check_heads
 from ..networks import dump, restore, seeded
 from ..sequences.windows import windows
 from .explaining import EXPLAINED, evidence, own_words
@@ -105,10 +106,7 @@ class TextLM:
     ) -> None:
         if explain not in EXPLAIN:
             raise unknown_name("explain", explain, EXPLAIN)
-        if embedding_size % heads:
-            raise UserError(
-                f"embedding_size must be a multiple of heads, got {embedding_size} and {heads}"
-            )
+        check_heads(embedding_size, heads)
         if temperature <= 0.0 or beams < 1:
             raise UserError(
                 f"temperature must be above 0 and beams at least 1, got {temperature} and {beams}"
