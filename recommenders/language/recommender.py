@@ -8,6 +8,7 @@ worth and what asking cost stands beside every row, so nothing that went wrong g
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -51,7 +52,7 @@ class Reading:
     because: str = ""
 
 
-class LanguageRecommender:
+class LanguageRecommender(ABC):
     """Asks a chat endpoint what to recommend; a subclass says how and reads the answer.
 
     Args:
@@ -221,9 +222,9 @@ class LanguageRecommender:
         ]
         return f"The person: {', '.join(said)}.\n" if said else ""
 
+    @abstractmethod
     def reading(self, answer: ChatAnswer, requests: Requests, row: int) -> Reading:
         """What an answer says; a subclass reads its own form."""
-        raise NotImplementedError
 
     def read_lines(self, answer: ChatAnswer) -> Reading:
         """Titles of a list of lines; whole lines of an answer that broke off are kept."""

@@ -9,6 +9,7 @@ matter. Scores of one person can be compared with each other, and with nothing e
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -22,10 +23,11 @@ from ..interactions import Interactions
 from ..ranking import recommend_best
 
 
-class LibraryRecommender:
+class LibraryRecommender(ABC):
     """A model of another library, behind the border.
 
-    Subclasses say in ``_train`` and ``_rows`` how it learns and scores.
+    Subclasses say in ``_can`` what a model can do, in ``_train`` and ``_rows`` how it learns and
+    scores.
 
     Args:
         model: an instance of the library's class. What it may have learnt is not used: it stands
@@ -98,19 +100,21 @@ class LibraryRecommender:
 
     # -- what each library does its own way ----------------------------------------------------
 
+    @abstractmethod
     def _can(self, model: Any) -> Capabilities:
-        raise NotImplementedError
+        """What the model can do; a UserError where it cannot be audited."""
 
     def _fresh(self, seed: int) -> Any:
         """A model that has learnt nothing, with the settings of the one that was given."""
         return copy.deepcopy(self._settings)
 
+    @abstractmethod
     def _train(self, log: Interactions, seed: int) -> None:
-        raise NotImplementedError
+        """Teach ``self.model``, which is fresh, the whole log."""
 
+    @abstractmethod
     def _rows(self, requests: Requests) -> NDArray[np.floating]:
         """(n, items) scores of people whom it can serve, NaN or -inf for none."""
-        raise NotImplementedError
 
 
 def newest_pairs(log: Interactions) -> Interactions:
