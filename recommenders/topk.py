@@ -2,20 +2,16 @@
 
 A row is read in short runs; only a run that holds something better than the k-th best so far is
 looked at item by item, which after the first few hundred items hardly any does. Lists of up to 48
-are found without comparing items one by one (:func:`_by_lanes`). Numba is imported here and only
-here on this floor: ranking.py turns to it for large batches.
+are found without comparing items one by one (:func:`_by_lanes`). It loads numba, so ranking.py
+turns to it for large batches only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-F = TypeVar("F", bound=Callable[..., Any])
+from .compiling import compiler
 
 _RUN = 8
 _LANES = 128
@@ -27,14 +23,8 @@ _CROWD = 256
 _NEVER = np.float32(-np.inf)  # of whatever precision
 
 
-def _compiled(function: F) -> F:
-    made: F = njit(function, cache=True, nogil=True, error_model="numpy")
-    return made
-
-
-def _inlined(function: F) -> F:
-    made: F = njit(function, nogil=True, error_model="numpy", inline="always")
-    return made
+_compiled = compiler()
+_inlined = compiler(inline=True)
 
 
 @_inlined

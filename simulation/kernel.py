@@ -3,8 +3,8 @@
 The composed path (cohort.py, choice.Logit, people.py, measures.py) says what happens, law by law,
 as NumPy expressions; this kernel does the same for people who choose by the plain logit and change
 by drift and satiation alone, several times faster, because a person's row is read and written once
-instead of once a law. A test holds the two equal to rounding. Numba is imported here and nowhere
-above, so only a world that is lived pays for it; what it compiles is cached on disk.
+instead of once a law. A test holds the two equal to rounding. Numba is loaded with it, and
+above with nothing, so only a world that is lived pays; what it compiles is cached on disk.
 
 Luck is that of recommenders/randomness.py, bit for bit. Logarithms are computed here, because a
 call to the C library keeps a loop from being vectorised.
@@ -12,12 +12,12 @@ call to the C library keeps a loop from being vectorised.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from ..recommenders.compiling import compiler
 
 _FAST = {"contract", "reassoc", "nsz"}  # sums may be reordered; NaN and infinity keep their sense
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -121,17 +121,8 @@ class Done(NamedTuple):
     totals: NDArray[np.float64]
 
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _compiled(function: F) -> F:
-    made: F = njit(function, cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
-    return made
-
-
-def _inlined(function: F) -> F:
-    made: F = njit(function, nogil=True, fastmath=_FAST, error_model="numpy", inline="always")
-    return made
+_compiled = compiler(fastmath=_FAST)
+_inlined = compiler(inline=True, fastmath=_FAST)
 
 
 @_inlined

@@ -1,24 +1,19 @@
 """Compiled loops that squeeze columns of integers for parquet.py: codes into a dictionary, as bits.
 
-Numba is imported here, so only a log that is large enough pays for it (see parquet.worth_it).
+Numba is loaded with them, so only a log that is large enough pays for it (see parquet.worth_it).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-F = TypeVar("F", bound=Callable[..., Any])
+from ..recommenders.compiling import compiler
+
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: multiplicative hashing
 
 
-def _compiled(function: F) -> F:
-    made: F = njit(function, cache=True, nogil=True, error_model="numpy")
-    return made
+_compiled = compiler()
 
 
 @_compiled

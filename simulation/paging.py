@@ -1,24 +1,17 @@
 """Compiled loops over everybody's list and history: pages are turned, what was consumed is kept.
 
 lists.py and history.py say the same in NumPy, which is used for few people; tests hold the two
-equal. Numba is imported here, so only who serves many people pays for it.
+equal. Numba is loaded with them, so only who serves many people pays for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-F = TypeVar("F", bound=Callable[..., Any])
+from ..recommenders.compiling import compiler
 
-
-def _compiled(function: F) -> F:
-    made: F = njit(function, cache=True, nogil=True, error_model="numpy")
-    return made
+_compiled = compiler()
 
 
 @_compiled
