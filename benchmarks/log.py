@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
+from memory import peak_bytes
 
 from loopaudit.audit.bubbles.entropies import Windows, slate_entropy
 from loopaudit.recommenders.border import Slates
@@ -147,7 +147,7 @@ def measured(root: Path, rows: int) -> dict[str, float]:
 
 
 def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_bytes() / 1024**2
 
 
 def main() -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from memory import peak_bytes
 from page import write_section
 
 GIB = 2**30
@@ -72,14 +72,13 @@ def live(users: int, items: int, steps: int) -> dict[str, float]:
         visits = pl.scan_parquet([p for p in logs if "events" in p.parts[-4]])
         served = int(visits.select(pl.len()).collect().item())
     held = footprint(worlds[-1])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts KiB
     return {
         "users": users,
         "steps": steps,
         "making_seconds": made - begin,
         "living_seconds": done - made,
         "rate": served / (done - made),
-        "peak_bytes": peak,
+        "peak_bytes": peak_bytes(),
         "log_bytes": written,
         "state": held.state,
         "lists": held.lists,

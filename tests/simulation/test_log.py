@@ -235,6 +235,15 @@ def test_a_full_log_has_no_lists_and_says_so():
         run.lists("ease", 0)
 
 
+def test_the_memory_of_a_benchmark_is_not_that_of_whoever_started_it():
+    held = np.ones(400 * 2**20, np.uint8)  # Linux lets a child's ru_maxrss begin here
+    code = "from memory import peak_bytes; print(peak_bytes())"
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, cwd=ROOT / "benchmarks", check=True
+    )
+    assert 2**20 < int(said.stdout) < held.nbytes / 2
+
+
 @pytest.mark.slow
 def test_ten_million_rows_are_written_and_audited_in_bounded_memory():
     """In a process of its own, since a process's peak never falls."""
