@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .border import NOTHING, Slates
+from .border import NOTHING, Named, Slates
 from .faults import KINDS, plain
 
 _MAX_TEXT = 10_000
+
+Flags = NDArray[np.bool_]
 
 
 class Answer:
@@ -29,6 +32,7 @@ class Answer:
         self._errors: NDArray[np.object_] | None = None
         self._numbers: dict[str, NDArray[np.float32]] = {}
         self._words: dict[str, list[Any]] = {}
+        self._named: Named | None = None
         self._structure: Any = "list"
 
     def put(self, name: str, rows: NDArray[np.int64] | slice, values: NDArray[np.floating]) -> None:
@@ -81,6 +85,31 @@ class Answer:
                 slots[row][slot] = _text(given.text[row][column])
             self._put_column("text", rows, [tuple(row) for row in slots])
 
+    def put_named(
+        self, given: Slates, rows: NDArray[np.int64], held: Flags, not_there: Flags
+    ) -> None:
+        """Which of the first places of an answer hold a name, and a name that does not exist.
+
+        Args:
+            given: what the recommender answered; rows: where its rows stand in this answer.
+            held, not_there: (rows, places) flags.
+        """
+        if self._named is None:
+            names, made_up = np.zeros((2, self.n), np.int32)
+            self._named = Named(names, made_up, ())
+            self._words["made_up"] = [None] * self.n
+        self._named.names[rows] = held.sum(axis=1)
+        self._named.made_up[rows] = not_there.sum(axis=1)
+        if given.raw_names is None:
+            return
+        found: dict[int, list[str]] = {}
+        for row, slot in np.argwhere(not_there).tolist():
+            said = given.raw_names[row]
+            if slot < len(said):
+                found.setdefault(row, []).append(str(said[slot])[:_MAX_TEXT])
+        for row, texts in found.items():
+            self._words["made_up"][rows[row]] = tuple(texts)
+
     def _put_column(self, name: str, rows: NDArray[np.int64], values: list[Any]) -> None:
         column = self._words.setdefault(name, [None] * self.n)
         for row, value in zip(rows, values, strict=True):
@@ -99,6 +128,9 @@ class Answer:
                 return None
             return tuple(missing if x is None else x for x in self._words[name])
 
+        named = self._named
+        if named is not None:
+            named = replace(named, texts=tuple(x or () for x in self._words["made_up"]))
         latency = column("latency_seconds", np.nan)
         return Slates(
             items=self.items,
@@ -111,6 +143,7 @@ class Answer:
             errors=None if self._errors is None else tuple(self._errors),
             latency_seconds=None if latency is None else np.array(latency, np.float64),
             usage=column("usage", {}),
+            named=named,
         )
 
 

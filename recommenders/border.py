@@ -186,6 +186,24 @@ class Requests:
 
 
 @dataclass(frozen=True)
+class Named:
+    """How many of the names that a recommender put into its lists exist; counted by the guard.
+
+    Looked at are the first k places of each answer, k being the length of the list that was asked
+    for: the list as the recommender meant it, before anything was taken out.
+
+    Attributes:
+        names: (n,) int32 places that hold a name or an item.
+        made_up: (n,) int32 of these, in no catalog.
+        texts: per row those names, where the recommender says what it generated (raw_names).
+    """
+
+    names: NDArray[np.int32]
+    made_up: NDArray[np.int32]
+    texts: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
 class Slates:
     """What was recommended: row r answers request r.
 
@@ -194,11 +212,15 @@ class Slates:
         scores: (n, k) float32, or None.
         propensities: (n, k) float32 probability that the policy puts this item there, or None.
         structure: how the k slots are arranged.
-        text: per slot generated text, or None; slate_text: per slate, or None.
-        raw_names: per row the names as generated, before matching to the catalog, or None.
+        text: per slot generated text, or None: the title of its row in a "page", else why the
+            item stands there; slate_text: per slate what is said to the person, or None.
+        raw_names: per row the names as generated, slot by slot, before matching to the catalog, or
+            None.
         errors: per row what went wrong, or None; the whole field is None when nothing did.
         latency_seconds: (n,) float64, or None.
         usage: per row what was consumed (tokens, cost), or None.
+        named: of open catalogs, and of others that named something unknown, what the guard counted;
+            None from a recommender.
     """
 
     items: NDArray[np.int32]
@@ -211,6 +233,7 @@ class Slates:
     errors: tuple[str | None, ...] | None = None
     latency_seconds: NDArray[np.float64] | None = None
     usage: tuple[Mapping[str, float], ...] | None = None
+    named: Named | None = None
 
     def __len__(self) -> int:
         return len(self.items)

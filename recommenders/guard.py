@@ -9,26 +9,26 @@ per request.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .answer import Answer, raw_name, repeated, reported
-from .border import NOTHING, Capabilities, LateColumns, Progress, Requests, Slates, State
+from .border import NOTHING, Capabilities, Progress, Requests, Slates, State
 from .catalog import Catalog
 from .containment import TimeUp, call_within
 from .errors import CannotAnswer
 from .faults import KINDS, Faults, Limits, described, plain
 from .growth import known_history, known_log, widened
-from .interactions import Interactions, LateRagged, Ragged
+from .handed import heard, own, own_requests
+from .interactions import Interactions, Ragged
 from .ranking import best, blocks
 
 __all__ = ["KINDS", "Faults", "Guard", "Limits"]
 
-D = TypeVar("D")
 _FAILED = object()
 
 
@@ -109,10 +109,8 @@ class Guard:
         fit = self._attribute("fit")
         if not callable(fit):
             return
-        log, _ = self._heard(log)
-        done = self._learn(
-            "fit", lambda: fit(_own(log), _own(catalog), seed=seed, progress=progress)
-        )
+        log, _ = heard(log, self.capabilities)
+        done = self._learn("fit", lambda: fit(own(log), own(catalog), seed=seed, progress=progress))
         if not done:
             self.faults.off = True
 
@@ -126,7 +124,7 @@ class Guard:
         if not callable(add):
             if not callable(self._attribute("fit")):  # it never heard of a catalog
                 self.known = self.n_items
-        elif self._learn("add_items", lambda: add(_own(catalog))):
+        elif self._learn("add_items", lambda: add(own(catalog))):
             self.known = self.n_items
 
     def withdraw(self, available: NDArray[np.bool_]) -> None:
@@ -156,27 +154,18 @@ class Guard:
         declared = self.capabilities.update
         if declared == "none":
             return
-        log, since = self._heard(log, since)
+        log, since = heard(log, self.capabilities, since)
         can_fit = callable(fit) and catalog is not None
         behind = self.known < self.n_items and declared == "refit"  # its update knows old items
         if callable(update) and not (can_fit and (full or behind)):
             if self.known < self.n_items:
                 log, since = known_log(log, self.known, since=since)
-            self._learn("update", lambda: update(_own(log), since=since, seed=seed))
+            self._learn("update", lambda: update(own(log), since=since, seed=seed))
         elif callable(fit) and catalog is not None and (full or declared == "refit"):
-            if self._learn(
-                "update", lambda: fit(_own(log), _own(catalog), seed=seed, progress=None)
-            ):
+            if self._learn("update", lambda: fit(own(log), own(catalog), seed=seed, progress=None)):
                 self.known = self.n_items
         else:
             self.faults.add("fit_failed", 1, f"update: declared {declared!r}, but has no way to")
-
-    def _heard(self, log: Interactions, since: int = 0) -> tuple[Interactions, int]:
-        """The log as it may see it: "not interested" only if it tells that from a click."""
-        if log.kind is None or self.capabilities.negatives:
-            return log, since
-        kept = log.positive()
-        return replace(log.take(kept), kind=None), int(kept[:since].sum())
 
     def _hidden(self, requests: Requests) -> Ragged | None:
         """What each row must not be shown, or None for nothing."""
@@ -330,6 +319,9 @@ class Guard:
         for name in ("scores", "propensities"):
             self._clean_numbers(name, getattr(given, name), items.shape, kept, rows, answer)
         try:
+            if not self.capabilities.closed_catalog or unknown.any():
+                first = slice(part.k)
+                answer.put_named(given, rows, (known | unknown)[:, first], unknown[:, first])
             answer.put_words(given, rows, kept)
             for used in answer.usage(rows):
                 self.faults.spend(used)
@@ -447,7 +439,7 @@ class Guard:
             if unwanted is not None:
                 unwanted = known_history(unwanted, self.known)
             requests = replace(requests, history=history, unwanted=unwanted)
-        return _own_requests(requests)
+        return own_requests(requests)
 
     # -- containment ---------------------------------------------------------------------------
 
@@ -517,31 +509,3 @@ def _array(value: object) -> NDArray[Any] | None:
     except Exception:  # ragged lists, objects that fight back
         return None
     return array if array.dtype.kind in "iuf" else None
-
-
-def _own(data: D) -> D:
-    """A copy whose arrays a recommender may write to without harming the world's."""
-    arrays = {
-        f.name: value.copy()
-        for f in fields(data)  # type: ignore[arg-type]
-        if isinstance(value := getattr(data, f.name), np.ndarray)
-    }
-    return replace(data, **arrays)  # type: ignore[type-var]
-
-
-def _own_requests(requests: Requests) -> Requests:
-    """What late parts hold is put together anew, if they are looked at."""
-    given, known = requests.history, requests.attributes
-    history = given.anew() if isinstance(given, LateRagged) else _own(given)
-    attributes = (
-        known.anew()
-        if isinstance(known, LateColumns)
-        else {name: column.copy() for name, column in known.items()}
-    )
-    return replace(
-        requests,
-        users=requests.users.copy(),
-        history=history,
-        attributes=attributes,
-        unwanted=None if requests.unwanted is None else _own(requests.unwanted),
-    )

@@ -55,9 +55,9 @@ def part_steps(people: int) -> int:
     return max(1, min(PART_STEPS, VISITS_A_PART // max(people, 1)))
 
 
-def part_name(first: int) -> str:
+def part_name(first: int, what: str = "part") -> str:
     """The file of the part that begins with a step."""
-    return f"part-{first:05d}.parquet"
+    return f"{what}-{first:05d}.parquet"
 
 
 def first_step(name: str) -> int:

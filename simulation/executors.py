@@ -23,12 +23,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..recommenders.errors import UserError
 from .arms import arms_of
-from .live import ArmRun, group_of, live_world, write_world
+from .live import ArmRun, group_of, live_world
 from .manifest import read_manifest
 from .provenance import refuse_changed
 from .run import Factories, world_name
 from .store import DiskStore, working_for
 from .study import Study
+from .world_files import write_world
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue

@@ -13,11 +13,12 @@ from typing import Union
 import numpy as np
 from numpy.typing import NDArray
 
-from ..recommenders.border import NOTHING, Capabilities, Progress, Requests, Slates, State
+from ..recommenders.border import Capabilities, Progress, Requests, Slates, State
 from ..recommenders.catalog import Catalog
 from ..recommenders.guard import Faults, Guard
 from ..recommenders.interactions import Interactions
 from ..recommenders.randomness import stream, uniform
+from .slates import dealt
 from .study import ExperimentSection
 
 Served = Union[Guard, "Split"]
@@ -137,24 +138,14 @@ class Split:
 
     def recommend(self, requests: Requests) -> Slates:
         """Each person's slate from the recommender that serves them."""
-        n, k = len(requests), requests.k
-        items = np.full((n, k), NOTHING, np.int32)
-        numbers = {name: np.full((n, k), np.nan, np.float32) for name in ("scores", "propensities")}
-        told = dict.fromkeys(numbers, False)
         mine = self.treated[requests.users]
-        for part, rows in zip(
-            self.parts, (np.flatnonzero(mine), np.flatnonzero(~mine)), strict=True
-        ):
-            if len(rows) == 0:
-                continue
-            slates = part.recommend(requests.take(rows))
-            items[rows] = slates.items
-            for name, whole in numbers.items():
-                value = getattr(slates, name)
-                if value is not None:
-                    whole[rows], told[name] = value, True
-        given = {name: whole if told[name] else None for name, whole in numbers.items()}
-        return Slates(items, given["scores"], given["propensities"])
+        rows = np.flatnonzero(mine), np.flatnonzero(~mine)
+        given = [
+            (own, part.recommend(requests.take(own)))
+            for part, own in zip(self.parts, rows, strict=True)
+            if len(own)
+        ]
+        return dealt(len(requests), requests.k, given)
 
     def state(self) -> State | None:
         """Both memories under the names of the groups, or None if either has none."""

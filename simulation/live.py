@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from ..recommenders.border import State
 from ..recommenders.datasets.synthetic import Market
@@ -17,19 +15,20 @@ from ..recommenders.randomness import child_seed
 from ..recommenders.training import n_parameters_of
 from .arms import Arm, arms_of
 from .checkpoints import CheckpointClock
-from .columns import Columns
 from .events import first_step, part_name, part_steps
 from .experiment import Served, Split, treated
 from .log import PartLog
 from .newcomers import to_arrays
-from .people import segment_of
 from .process import series_of
-from .run import Factories, fit_seed, guarded, sensitivity_models, variant, world_name
-from .staying import beginning, only_lived
+from .run import Factories, fit_seed, guarded, world_name
+from .said import SaidLog
+from .staying import only_lived
 from .store import Arrays, MemoryStore, Store
 from .study import Study, label_of
 from .training import BEFORE
+from .variants import variants
 from .world import Shown, World, origin
+from .world_files import end_state, write_world
 
 Tick = Callable[[int, str], None]
 """Called as ``tick(steps_done, what)`` while a world is lived."""
@@ -96,85 +95,6 @@ def begin(study: Study, index: int, arm: Arm, *, factories: Factories | None = N
     ).start()
 
 
-def variants(study: Study, index: int) -> list[tuple[str, Study]]:
-    """(directory prefix, study) of every user model that world ``index`` is lived under."""
-    found = [("", study)]
-    for model in sensitivity_models(study):
-        other = variant(study, model)
-        if index < other.study.worlds:
-            found.append((f"sensitivity/{model}/", other))
-    return found
-
-
-def write_world(study: Study, index: int, store: Store) -> None:
-    """The world's people, items and past, once."""
-    folder = f"worlds/{world_name(index)}"
-    if store.exists(f"{folder}/topics.json"):
-        return
-    start = beginning(
-        origin(study.world, study.study.seed, index),
-        study.staying,
-        seed=child_seed(study.study.seed, "world", index),
-    )
-    write_truth(study, index, start, store)
-    store.put_frame(f"{folder}/catalog.parquet", start.catalog.public().to_frame())
-    people: dict[str, object] = {
-        "user": np.arange(len(start.taste), dtype=np.int32),
-        "id": list(start.users.ids),
-    }
-    for name, column in start.users.attributes.items():
-        people[name] = column.tolist()
-    store.put_frame(f"{folder}/users.parquet", pl.DataFrame(people))
-    log = start.log
-    history = pl.DataFrame({"user": log.user, "item": log.item, "step": log.step})
-    store.put_frame(f"{folder}/history.parquet", history)
-    store.put_json(f"{folder}/topics.json", list(start.catalog.topic_names))  # last: means done
-
-
-def write_truth(study: Study, index: int, start: Market, store: Store) -> None:
-    """What is so of the world's people and items, and no recommender may see."""
-    folder = f"truth/worlds/{world_name(index)}"
-    seed = child_seed(study.study.seed, "world", index)
-    n = len(start.taste)
-    people: dict[str, object] = {
-        "user": np.arange(n, dtype=np.int32),
-        "segment": segment_of(study.users, n, seed=seed),
-        "activity": start.activity,
-        "taste": matrix("taste", start.taste),
-    }
-    store.put_frame(f"{folder}/people.parquet", pl.DataFrame(people))
-    items: dict[str, object] = {"item": np.arange(len(start.catalog), dtype=np.int32)}
-    for name in ("quality", "veracity", "harmful"):
-        if (column := getattr(start.catalog, name)) is not None:
-            items[name] = column
-    items["awareness"] = start.awareness
-    if start.features is not None:
-        items["features"] = matrix("features", start.features)
-    store.put_frame(f"{folder}/items.parquet", pl.DataFrame(items))
-
-
-def matrix(name: str, values: NDArray[Any]) -> pl.Series:
-    """A column of vectors, one a row."""
-    whole = pl.Series(name, np.ascontiguousarray(values).ravel())
-    return whole.reshape((len(values), values.shape[1]))
-
-
-def end_state(columns: Columns) -> pl.DataFrame:
-    """What people are like after the last step, beyond their tastes: one row a person."""
-    state: dict[str, NDArray[Any]] = {
-        "present": columns.present,
-        "satiation": columns.satiation,
-        **columns.traits,
-    }
-    n = len(columns.taste)
-    frame = pl.DataFrame({"user": np.arange(n, dtype=np.int32)})
-    return frame.with_columns(
-        pl.Series(name, value) if value.ndim == 1 else matrix(name, value.reshape(n, -1))
-        for name, value in state.items()
-        if len(value) == n
-    )
-
-
 class ArmRun:
     """One arm of one world, from the first step (or the last checkpoint) to the end."""
 
@@ -193,6 +113,7 @@ class ArmRun:
         self.prefix, self.factories, self.fits, self.tick = prefix, factories, fits, tick
         self.settle_in(f"{arm.name}/{world_name(index)}")
         self.log = PartLog(study.study.log)
+        self.said = SaidLog(study.study.said_to)
         self.clock = CheckpointClock(study.study.checkpoint_every)
         self.series: dict[str, list[float]] = {}
         self.saveable = True
@@ -349,6 +270,7 @@ class ArmRun:
         shown: Shown | None = world.shown
         assert shown is not None
         self.log.add(world.columns.t - 1, shown, world.platform)
+        self.said.add(world.columns.t - 1, world.platform)
         self.record_series(world)
 
     def record_series(self, world: World) -> None:
@@ -366,15 +288,19 @@ class ArmRun:
     def write_part(self, world: World) -> None:
         """The steps lived since the last part, as files."""
         last, length = world.columns.t - 1, part_steps(len(world.columns.users))
-        file = f"{self.place}/{part_name(last - last % length)}"
+        begun = last - last % length
+        file = f"{self.place}/{part_name(begun)}"
         for what, frame in self.log.frames().items():
             self.store.put_frame(f"{self.prefix}{what}/{file}", frame)
+        for what, frame in self.said.frames().items():
+            name = f"{self.prefix}said/{self.place}/{part_name(begun, what)}"
+            self.store.put_frame(name, frame)
         if world.persons is not None and world.persons.client is not None:
             self.store.put_frame(f"{self.prefix}talk/{file}", world.persons.said())
 
     def remove_parts(self, first: int) -> None:
         """What was written of a step and of those after it."""
-        for what in ("lists", "events", "talk"):
+        for what in ("lists", "events", "said", "talk"):
             for name in self.store.listing(f"{self.prefix}{what}/{self.place}/"):
                 if first_step(name) >= first:
                     self.store.remove(name)

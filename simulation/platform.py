@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import mesa
@@ -22,6 +22,7 @@ from .people import SEARCH_SKILL
 from .rejections import Rejections
 from .schedule import Schedule
 from .showcase import Showcase
+from .slates import first_slots, joined, rearranged
 from .training import TrainingRecord
 
 if TYPE_CHECKING:
@@ -30,18 +31,6 @@ if TYPE_CHECKING:
 
 
 _BLOCK = 1 << 22  # cells of (people, items) held at once, so that memory stays near 100 MB
-
-
-def joined(parts: list[Slates]) -> Slates:
-    """The slates of several batches as one; what some say and others do not is NaN there."""
-    numbers: dict[str, NDArray[np.float32] | None] = {}
-    for name in ("scores", "propensities"):
-        given = [getattr(part, name) for part in parts]
-        unsaid = [np.full(part.items.shape, np.nan, np.float32) for part in parts]
-        filled = [u if g is None else g for g, u in zip(given, unsaid, strict=True)]
-        numbers[name] = None if all(g is None for g in given) else np.concatenate(filled)
-    items = np.concatenate([part.items for part in parts])
-    return Slates(items, numbers["scores"], numbers["propensities"])
 
 
 @dataclass(frozen=True)
@@ -144,7 +133,7 @@ class Platform(mesa.Agent):
         asked = users[lists.wanting(users, t)]
         made = self._make(asked)
         if lists.once:
-            slates = _first(made, self.columns.slate)
+            slates = first_slots(made, self.columns.slate)
             page = whole_page(slates.items, t)
         else:
             lists.put(asked, made, t)
@@ -165,7 +154,7 @@ class Platform(mesa.Agent):
         parts = [self._make_of(users[cut]) for cut in cuts if cut.stop > cut.start]
         if not parts:
             return Slates(np.empty((0, self.lists.width), np.int32))
-        return parts[0] if len(parts) == 1 else joined(parts)
+        return joined(parts)
 
     def _make_of(self, users: NDArray[np.int32]) -> Slates:
         now = self.columns
@@ -218,11 +207,7 @@ class Platform(mesa.Agent):
         luck = uniform(key, now.t, users[:, None], slates.items)  # (n, k), by person and item
         luck += np.arange(slates.items.shape[1]) // now.slate  # luck is below 1: pages stay apart
         order = np.argsort(np.where(slates.items >= 0, luck, np.inf), axis=1, kind="stable")
-        scores = slates.scores
-        return Slates(
-            np.take_along_axis(slates.items, order, axis=1),
-            None if scores is None else np.take_along_axis(scores, order, axis=1),
-        )
+        return rearranged(replace(slates, propensities=None), order)
 
     def _oracle(self, users: NDArray[np.int32], history: Ragged) -> Slates:
         """The unseen items each person would like best, by the truth no recommender knows."""
@@ -388,15 +373,3 @@ class Platform(mesa.Agent):
         self.training.heard(now.t, self.recommender)
         self.learnt_rows, self.rejections.learnt = len(log), len(self.rejections)
         self._renewed(now.t)
-
-
-def _first(slates: Slates, k: int) -> Slates:
-    """The first k slots of lists that may be longer."""
-    if slates.items.shape[1] <= k:
-        return slates
-    scores, chances = slates.scores, slates.propensities
-    return Slates(
-        slates.items[:, :k],
-        None if scores is None else scores[:, :k],
-        None if chances is None else chances[:, :k],
-    )

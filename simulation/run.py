@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -19,11 +19,13 @@ from ..recommenders.randomness import child_seed
 from .arms import Arm, arms_of
 from .events import Parts, lazy_events, with_origin
 from .manifest import read_manifest, verify
-from .people import UserModel, space_of
+from .people import space_of
+from .said import COUNTS, SAID
 from .store import DiskStore, Store, being_written
-from .study import BehaviourSection, RecommenderSection, Study, label_of
-from .tables import LISTS, SLOTS, VISITS
+from .study import RecommenderSection, Study, label_of
+from .tables import LISTS, SLOTS, VISITS, Schema
 from .training import SCHEMA as TRAINING_SCHEMA
+from .variants import sensitivity_models, variant
 
 if TYPE_CHECKING:
     from ..recommenders.border import Recommender
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
 
 Factories = Mapping[str, Callable[[], "Recommender"]]
 """Recommenders that exist only in this process (a notebook's function), by label."""
-
-B = TypeVar("B", bound=BehaviourSection)
 
 
 def world_name(index: int) -> str:
@@ -376,6 +376,32 @@ class Run:
             raise UserError("nobody in this study was asked by chat ([[users]] persons = 'chat')")
         return self._store.scan([p for p in parts if p.endswith(".parquet")])
 
+    def said(self, arm: str, world: int) -> pl.LazyFrame:
+        """What the arm's recommender said in words, one row a text (see docs/run-directory.md).
+
+        Sorted by step, user (shard by shard), of the people whose texts are kept ([study] said_to);
+        columns: step (in which the list was made), user, place (in the list from 0, -1 for what is
+        about no place), kind (see simulation.said.KINDS), text (hostile until escaped). Empty where
+        nothing was said.
+        """
+        return self._said("part", arm, world, SAID)
+
+    def said_counts(self, arm: str, world: int) -> pl.DataFrame:
+        """How much the arm's recommender said to everybody, one row a step in which it did: step,
+        lists (made), names (that it gave among the places asked for) and made_up (in no catalog),
+        lists_with_made_up, row_titles, explanations, replies. Empty where nothing was said."""
+        rows = self._said("counts", arm, world, COUNTS)
+        return rows.group_by("step").agg(pl.exclude("step").sum()).sort("step").collect()
+
+    def _said(self, what: str, arm: str, world: int, schema: Schema) -> pl.LazyFrame:
+        self._known(arm)
+        found = [
+            name
+            for place in self._places(world)
+            for name in self._store.listing(f"{self._prefix}said/{arm}/{place}/{what}-")
+        ]
+        return self._store.scan(found) if found else pl.LazyFrame(schema=schema)
+
     def people(self, arm: str) -> dict[str, Any]:
         """What went wrong when people were asked by chat and what it cost, summed over worlds.
 
@@ -488,32 +514,4 @@ def guarded(
         limits=Limits(seconds_per_call=section.seconds_per_call),
         filter_history=not repeat,
         catalog=catalog.public(),
-    )
-
-
-def sensitivity_models(study: Study) -> tuple[str, ...]:
-    """The user models a study is repeated under, the main one left out."""
-    if study.audit.sensitivity_worlds < 1:
-        return ()
-    return tuple(m for m in study.audit.user_models if m != study.people.model)
-
-
-def behaving(section: B, model: str) -> B:
-    """The section with another preset and none of its constants overridden; its laws stay."""
-    plain = {name: None for name in UserModel.__dataclass_fields__}
-    return section.model_copy(update={"model": model, **plain})
-
-
-def variant(study: Study, model: str) -> Study:
-    """A study under another user model: fewer worlds, only the arms that contrasts need."""
-    arms = tuple(arm for arm in study.study.arms if arm in ("random", "none"))
-    worlds = min(study.audit.sensitivity_worlds, study.study.worlds)
-    return study.model_copy(
-        update={
-            "study": study.study.model_copy(update={"arms": arms, "worlds": worlds}),
-            "people": behaving(study.people, model),
-            "users": tuple(behaving(kind, model) for kind in study.users),
-            "experiments": (),
-            "audit": study.audit.model_copy(update={"sensitivity_worlds": 0}),
-        }
     )

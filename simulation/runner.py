@@ -10,12 +10,13 @@ from ..recommenders.language.chat import ready
 from .arms import arms_of
 from .directory import finish, prepare, refuse_others
 from .executors import Executor, execute, one_thread
-from .live import live_world, variants
+from .live import live_world
 from .run import Factories, Run
 from .shards import refuse_what_people_share
 from .store import DiskStore, Lock, MemoryStore
 from .study import Study, label_of
 from .teams import sharded
+from .variants import variants
 from .world import origin
 
 ProgressSink = Callable[[int, int, str], None]

@@ -25,7 +25,7 @@ from ..recommenders.faults import Faults
 from ..recommenders.randomness import child_seed
 from .arms import arms_of
 from .experiment import Served
-from .live import ArmRun, under, variants
+from .live import ArmRun, under
 from .measures import inequality, means
 from .process import series_of
 from .run import shard_name
@@ -33,6 +33,7 @@ from .social import Society
 from .staying import Staying, beginning
 from .store import Arrays, Store
 from .study import Study
+from .variants import variants
 from .world import World
 
 

@@ -14,6 +14,7 @@ from ..recommenders.border import NOTHING, Slates
 from ..recommenders.interactions import Ragged
 from ..recommenders.randomness import stream, uniform
 from .columns import Columns
+from .slates import as_table, as_words, rearranged
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,10 @@ class Showcase:
         last |= len(column) <= now.slate  # a catalog smaller than a slate
         order = np.argsort(np.where(last, 1 + page.max(initial=0) - page, 0), kind="stable")
         whole = replace(self, slots=min(int(last.sum()), self.slots * (1 + int(page.max()))))
-        slates = whole.placed(now, users, hidden, _columns(made, order))
-        slates = _columns(slates, np.argsort(order))
+        slates = whole.placed(now, users, hidden, rearranged(made, order))
+        slates = rearranged(slates, np.argsort(order))
         gaps = np.argsort(slates.items == NOTHING, axis=1, kind="stable")
-        return _columns(slates, gaps)
+        return rearranged(slates, gaps)
 
     def placed(self, now: Columns, users: np.ndarray, hidden: Ragged, slates: Slates) -> Slates:
         """Slates with the new items in them.
@@ -78,16 +79,9 @@ class Showcase:
             chances = chances.copy()
             each = np.broadcast_to((1.0 / np.maximum(left, 1))[:, None], found.shape)
             chances[:, k - n_slots :][found] = each[found]
-        return replace(slates, items=items, scores=scores, propensities=chances)
-
-
-def _columns(slates: Slates, order: np.ndarray) -> Slates:
-    """The same lists with their places in another order, (places,) or (n, places)."""
-    order = np.broadcast_to(order, slates.items.shape)
-    scores, chances = slates.scores, slates.propensities
-    return replace(
-        slates,
-        items=np.take_along_axis(slates.items, order, axis=1),
-        scores=None if scores is None else np.take_along_axis(scores, order, axis=1),
-        propensities=None if chances is None else np.take_along_axis(chances, order, axis=1),
-    )
+        text = slates.text
+        if text is not None and slates.structure != "page":  # nobody explained what is new
+            table = as_table(text, items.shape)
+            table[:, k - n_slots :][found] = None
+            text = as_words(table)
+        return replace(slates, items=items, scores=scores, propensities=chances, text=text)

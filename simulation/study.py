@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ..recommenders.language.settings import ChatSettings
+from .audit_settings import AuditSection as AuditSection
 from .choice import Logit
 from .laws import ChangeLaw, ChoiceLaw, FeedbackLaw, names
 from .section import Section
@@ -55,6 +56,11 @@ class StudySection(Section):
     log: Literal["compact", "full"] = Field(
         default="compact",
         description="compact: lists once and visits that point into them; full: a row a slot",
+    )
+    said_to: Annotated[int, Field(ge=0)] = Field(
+        default=100,
+        description="people of a world of whom is kept what a recommender told them in words, "
+        "0 = nothing is kept",
     )
     checkpoint_every: Annotated[int, Field(ge=0)] = Field(
         default=0,
@@ -259,40 +265,6 @@ class ExperimentSection(Section):
     )
     pooled: bool = Field(
         default=True, description="both learn from everybody's clicks; false: each from its own"
-    )
-
-
-class AuditSection(Section):
-    """[audit]: which questions, how strict."""
-
-    families: tuple[Literal["bubbles", "bias", "manipulation", "privacy"], ...] = (
-        "bubbles",
-        "bias",
-        "manipulation",
-        "privacy",
-    )
-    auditors: tuple[str, ...] = Field(
-        default=(), description="plug-in auditors by entry-point name or module:attr"
-    )
-    alpha: Annotated[float, Field(gt=0, lt=0.5)] = Field(
-        default=0.05, description="one-sided level of every check"
-    )
-    tau: dict[str, float] = Field(
-        default_factory=dict, description="materiality thresholds by check id"
-    )
-    group: str = Field(default="gender", description="the user attribute that bias audits compare")
-    user_models: tuple[Literal["habitual", "curious", "impressionable"], ...] = Field(
-        default=("curious", "impressionable"),
-        description="loop findings are repeated under these user models",
-    )
-    sensitivity_worlds: Annotated[int, Field(ge=0)] = Field(
-        default=5, description="worlds lived under each of these user models, 0 = none"
-    )
-    shadows: Annotated[int, Field(ge=2)] = Field(
-        default=8, description="shadow models the privacy audit trains"
-    )
-    allow_inconclusive: bool = Field(
-        default=False, description="exit 0 instead of 4 when undecided"
     )
 
 
