@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("audit", "recommenders", "reports", "simulation")
+ROOMS = ("audit", "cli", "recommenders", "reports", "simulation")
 
 
 def settings() -> dict[str, object]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
 
 
-def test_only_three_python_files_stand_at_the_root() -> None:
+def test_only_two_python_files_stand_at_the_root() -> None:
     found = {p.name for p in ROOT.glob("*.py")}
-    assert found == {"__init__.py", "__main__.py", "cli.py"}
+    assert found == {"__init__.py", "__main__.py"}
 
 
 def test_every_package_on_the_disk_is_listed_and_no_other() -> None:
@@ -78,5 +78,5 @@ def test_the_wheel_holds_every_module_and_every_data_file(tmp_path: Path) -> Non
         for file in (copy / room).rglob("*"):
             if file.is_file() and file.suffix.lstrip(".") in kinds:
                 assert f"loopaudit/{file.relative_to(copy).as_posix()}" in held
-    assert {"loopaudit/py.typed", "loopaudit/cli.py"} <= held
+    assert {"loopaudit/py.typed", "loopaudit/cli/__init__.py"} <= held
     assert not any(name.startswith(("tests/", "loopaudit/tests")) for name in held)
