@@ -92,6 +92,25 @@ def test_updates_go_on_from_a_saved_state_as_if_never_interrupted(make):
     assert all(np.array_equal(a, other.state()[name]) for name, a in model.state().items())
 
 
+@pytest.mark.parametrize("model", small()[:3], ids=lambda m: m.name)
+def test_scores_of_a_sparse_history_are_those_of_the_dense_one_and_know_no_batch(model):
+    model.fit(two_tastes(), catalog(40))
+    rows = [[0, 1, 2, 3], [], [39], list(range(40))] * 50
+    scores = model.score(ask(rows))
+    with torch.no_grad():
+        dense = torch.from_numpy(ask(rows).history.to_csr(40).toarray())
+        whole = model.network
+        if isinstance(model, MultDAE):
+            expected = whole(dense, 0.0, None)
+        else:
+            encode = whole.encoder if isinstance(model, RecVAE) else whole.encode
+            expected = whole.decode(encode(dense, 0.0, None)[0])
+    np.testing.assert_allclose(scores, expected.numpy(), rtol=1e-4, atol=1e-5)
+    alone = np.concatenate([model.score(ask([row])) for row in rows[:4]])
+    assert alone.tobytes() == scores[-4:].tobytes()
+    assert model.score(ask([])).shape == (0, 40)
+
+
 # -- Mult-VAE as a generator -------------------------------------------------------------------
 
 

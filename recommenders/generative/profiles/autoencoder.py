@@ -73,7 +73,12 @@ class Autoencoder(ABC):
 
     @abstractmethod
     def _rebuild(self, x: Tensor) -> Tensor:
-        """(batch, items) scores from (batch, items) histories."""
+        """(batch, items) scores from a batch of what :meth:`_entered` gives."""
+
+    def _entered(self, x: sp.csr_matrix) -> sp.csr_matrix | NDArray[np.float32]:
+        """What :meth:`_rebuild` is given of (n, items) histories: they themselves, or what a first
+        layer makes of them, which is cheaper while they are sparse."""
+        return x
 
     def _epoch(self, epoch: int) -> None:  # noqa: B027 (most have nothing to do)
         """Called before each pass over the people, counted from 0 in each training."""
@@ -139,7 +144,7 @@ class Autoencoder(ABC):
 
     def score(self, requests: Requests) -> NDArray[np.float32]:
         """(n, items) what the network makes of each history."""
-        x = requests.history.to_csr(self.n_items)
+        x = self._entered(requests.history.to_csr(self.n_items))
         return by_rows(self._rebuild, x, self.n_items)
 
     def recommend(self, requests: Requests) -> Slates:

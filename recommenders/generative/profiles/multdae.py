@@ -7,12 +7,15 @@ place of a distribution, items-latent-items. Trained on the schedule of multvae.
 
 from __future__ import annotations
 
+import numpy as np
+import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...border import Capabilities
-from ..networks import dropout, linear
+from ..networks import dropout, entered, linear
 from .autoencoder import Autoencoder
 
 
@@ -24,9 +27,12 @@ class _Network(nn.Module):
         self.into = linear(n_items, latent, luck)
         self.outof = linear(latent, n_items, luck)
 
-    def forward(self, x: Tensor, share: float, luck: torch.Generator | None) -> Tensor:
+    def forward(self, x: Tensor, share: float, luck: torch.Generator) -> Tensor:
         x = dropout(F.normalize(x, dim=1), share, luck)  # (batch, items), rows of length 1
-        z = torch.tanh(self.into(x))  # (batch, latent)
+        return self.decode(self.into(x))
+
+    def decode(self, h: Tensor) -> Tensor:
+        z = torch.tanh(h)  # (batch, latent)
         return F.log_softmax(self.outof(z), dim=1)  # (batch, items)
 
 
@@ -44,6 +50,7 @@ class MultDAE(Autoencoder):
 
     name = "multdae"
     capabilities = Capabilities(history="any", scores="log_prob", update="incremental")
+    network: _Network
 
     def __init__(
         self,
@@ -76,6 +83,9 @@ class MultDAE(Autoencoder):
         loss: Tensor = -(log_p * x).sum(dim=1).mean()
         return loss
 
+    def _entered(self, x: sp.csr_matrix) -> NDArray[np.float32]:
+        return entered(self.network.into, x)  # (n, latent)
+
     def _rebuild(self, x: Tensor) -> Tensor:
-        log_p: Tensor = self.network(x, 0.0, None)
+        log_p: Tensor = self.network.decode(x)
         return log_p

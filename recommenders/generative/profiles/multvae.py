@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from ...border import NOTHING, Capabilities, Requests, Slates
 from ...errors import UserError
 from ...interactions import Ragged
 from ...ranking import blocks, top_k_exact
-from ..networks import by_rows, dropout, linear
+from ..networks import by_rows, dropout, entered, linear
 from .autoencoder import Autoencoder
 
 
@@ -39,13 +40,16 @@ class _Network(nn.Module):
         self.outof = linear(latent, hidden, luck)
         self.logits = linear(hidden, n_items, luck)
 
-    def encode(
-        self, x: Tensor, share: float, luck: torch.Generator | None
-    ) -> tuple[Tensor, Tensor]:
+    def encode(self, x: Tensor, share: float, luck: torch.Generator) -> tuple[Tensor, Tensor]:
         x = F.normalize(x, dim=1)  # (batch, items), rows of length 1
         hidden = torch.tanh(self.into(dropout(x, share, luck)))  # (batch, hidden)
         mu, log_var = self.posterior(hidden).chunk(2, dim=1)  # (batch, latent) each
         return mu, log_var
+
+    def mean(self, hidden: Tensor) -> Tensor:
+        latent = len(self.posterior.weight) // 2
+        half = self.posterior.weight[:latent], self.posterior.bias[:latent]
+        return F.linear(torch.tanh(hidden), *half)  # (batch, latent)
 
     def decode(self, z: Tensor) -> Tensor:
         hidden = torch.tanh(self.outof(z))  # (batch, hidden)
@@ -126,9 +130,11 @@ class MultVAE(Autoencoder):
         loss: Tensor = (beta * kl - likelihood).mean()
         return loss
 
+    def _entered(self, x: sp.csr_matrix) -> NDArray[np.float32]:
+        return entered(self.network.into, x)  # (n, hidden)
+
     def _rebuild(self, x: Tensor) -> Tensor:
-        mu = self.network.encode(x, 0.0, None)[0]
-        log_p: Tensor = self.network.decode(mu)
+        log_p: Tensor = self.network.decode(self.network.mean(x))
         return log_p
 
     # -- as a generator ------------------------------------------------------------------------
@@ -136,10 +142,11 @@ class MultVAE(Autoencoder):
     def posterior(self, histories: Ragged) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean and log variance (n, latent) of q(z | history)."""
 
-        def encoded(x: Tensor) -> Tensor:
-            return torch.cat(self.network.encode(x, 0.0, None), dim=1)
+        def encoded(hidden: Tensor) -> Tensor:
+            both: Tensor = self.network.posterior(torch.tanh(hidden))
+            return both
 
-        x = histories.to_csr(self.n_items)
+        x = self._entered(histories.to_csr(self.n_items))  # (n, hidden)
         mu, log_var = np.hsplit(by_rows(encoded, x, 2 * self.latent_size), 2)
         return mu, log_var
 

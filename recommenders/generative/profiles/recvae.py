@@ -13,13 +13,16 @@ from __future__ import annotations
 import math
 from copy import deepcopy
 
+import numpy as np
+import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...border import Capabilities
 from ...errors import UserError
-from ..networks import dropout, linear
+from ..networks import dropout, entered, linear
 from .autoencoder import Autoencoder
 
 _PRIOR = (3 / 20, 3 / 4, 1 / 10)
@@ -50,7 +53,15 @@ class _Encoder(nn.Module):
         self, x: Tensor, share: float, luck: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
         x = dropout(F.normalize(x, dim=1), share, luck)  # (batch, items), rows of length 1
-        h = self.norms[0](F.silu(self.layers[0](x)))  # (batch, hidden)
+        return self.above(self.layers[0](x))
+
+    @property
+    def first(self) -> nn.Linear:
+        layer: nn.Linear = self.layers[0]  # type: ignore[assignment]
+        return layer
+
+    def above(self, first: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.norms[0](F.silu(first))  # (batch, hidden)
         before = h  # (batch, hidden), sum of the layers so far
         for layer, norm in zip(self.layers[1:], self.norms[1:], strict=True):
             h = norm(F.silu(layer(h) + before))  # (batch, hidden)
@@ -160,5 +171,8 @@ class RecVAE(Autoencoder):
         weighted = [part + math.log(share) for part, share in zip(parts, _PRIOR, strict=True)]
         return torch.logsumexp(torch.stack(weighted), dim=0)
 
+    def _entered(self, x: sp.csr_matrix) -> NDArray[np.float32]:
+        return entered(self.network.encoder.first, x)  # (n, hidden)
+
     def _rebuild(self, x: Tensor) -> Tensor:
-        return self.network.decode(self.network.encoder(x, 0.0, None)[0])
+        return self.network.decode(self.network.encoder.above(x)[0])
