@@ -67,7 +67,9 @@ def check(
 
     console = Console("check", as_json=as_json, quiet=quiet)
     with console.keeping(None):
-        found = contract(recommender, overrides or [], ratings=ratings, say=console.say)
+        found = contract(recommender, overrides or [], ratings=ratings)
+    for line in found.lines:
+        console.say(line)
     return console.finish(found.exit_code, found.said, tests=found.results)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..border import Capabilities, Progress, Requests, Slates, State
 from ..catalog import Catalog
 from ..generative.networks import by_rows, seeded
+from ..generative.training_loop import passes, random_batches
 from ..interactions import Interactions
 from ..ranking import recommend_best
 
@@ -93,23 +94,15 @@ class BPRMF:
         adam = torch.optim.Adam([persons, items, bias], lr=self.learning_rate, fused=True)
         self.losses = []
         user, taken = torch.from_numpy(log.user.copy()), torch.from_numpy(log.item.copy())
-        for epoch in range(self.epochs):
-            order = torch.randperm(len(log), generator=luck)
+        for epoch in passes(self.epochs, self.losses, progress):
+            batches = random_batches(len(log), self.batch_size, luck)
             other = torch.randint(0, n_items, (len(log),), generator=luck)
-            total = 0.0
-            for at in range(0, len(order), self.batch_size):
-                rows = order[at : at + self.batch_size]
+            for rows in batches:
                 p, i, j = persons[user[rows]], items[taken[rows]], items[other[rows]]
                 ahead = (p * (i - j)).sum(1) + bias[taken[rows]] - bias[other[rows]]  # (batch,)
                 size_of = (p**2).sum(1) + (i**2).sum(1) + (j**2).sum(1)  # (batch,)
                 loss = F.softplus(-ahead).mean() + 0.5 * self.reg * size_of.mean()
-                adam.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                adam.step()
-                total += float(loss.detach()) * len(rows)
-            self.losses.append(total / max(1, len(log)))
-            if progress is not None:
-                progress(epoch + 1, self.epochs, self.losses[-1])
+                epoch.step(adam, loss, weight=len(rows))
         self.items = items.detach().numpy().copy()
         self.bias = bias.detach().numpy().copy()
         self.encoder = self._regress(log, persons.detach().numpy())

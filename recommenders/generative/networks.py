@@ -97,25 +97,34 @@ def by_rows(
     return out
 
 
-def dump(network: nn.Module, optimizer: torch.optim.Optimizer) -> State:
+def dump(
+    network: nn.Module, optimizer: torch.optim.Optimizer | None = None, *, prefix: str = ""
+) -> State:
     """All parameters, and Adam's two moments and step count of each, as named arrays."""
+    moments = {} if optimizer is None else optimizer.state
     state: State = {}
     for name, parameter in network.named_parameters():
-        state[name] = parameter.detach().numpy().copy()
-        for moment, value in optimizer.state.get(parameter, {}).items():
-            state[f"adam/{moment}/{name}"] = value.detach().numpy().copy()
+        state[prefix + name] = parameter.detach().numpy().copy()
+        for moment, value in moments.get(parameter, {}).items():
+            state[f"{prefix}adam/{moment}/{name}"] = value.detach().numpy().copy()
     return state
 
 
-def restore(network: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
+def restore(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+    state: State,
+    *,
+    prefix: str = "",
+) -> None:
     """The inverse of :func:`dump`, into a network and optimizer of the same shape."""
+    moments: dict[str, dict[str, Tensor]] = {}
+    for key in state:
+        if key.startswith(f"{prefix}adam/"):
+            moment, name = key.removeprefix(f"{prefix}adam/").split("/", 1)
+            moments.setdefault(name, {})[moment] = torch.tensor(state[key])
     with torch.no_grad():
         for name, parameter in network.named_parameters():
-            parameter.copy_(torch.tensor(state[name]))
-            moments = {
-                key.split("/")[1]: torch.tensor(value)
-                for key, value in state.items()
-                if key.startswith("adam/") and key.split("/", 2)[2] == name
-            }
-            if moments:
-                optimizer.state[parameter] = moments
+            parameter.copy_(torch.tensor(state[prefix + name]))
+            if optimizer is not None and name in moments:
+                optimizer.state[parameter] = moments[name]

@@ -27,8 +27,9 @@ from ..border import NOTHING, Capabilities, Progress, Requests, Slates, State
 from ..catalog import Catalog
 from ..errors import UserError
 from ..faults import plain
-from ..generative.networks import dump, restore, seeded
+from ..generative.networks import seeded
 from ..generative.text.titles import names
+from ..generative.training_loop import Learner, TrainsInEpochs
 from ..interactions import Interactions
 from ..plugins.vocabulary import UNKNOWN
 from ..randomness import generator
@@ -39,7 +40,7 @@ from .titles import THRESHOLD, TitleMatcher
 HISTORY = Prompt("", "Titles that one person chose, in this order:\n$history\nNext:")
 
 
-class CausalLM:
+class CausalLM(TrainsInEpochs):
     """Continues the text of a history with titles.
 
     Args:
@@ -139,7 +140,7 @@ class CausalLM:
         return found
 
     @cached_property
-    def network(self) -> Network:
+    def network(self) -> Network:  # type: ignore[override]  # made when first needed
         """The model, with LoRA's matrices where it is tuned."""
         from transformers import AutoModelForCausalLM
 
@@ -167,9 +168,12 @@ class CausalLM:
         return nn.ParameterDict({name.replace(".", "/"): p for name, p in own.items()})
 
     @cached_property
-    def adam(self) -> torch.optim.Optimizer:
+    def adam(self) -> torch.optim.Optimizer:  # type: ignore[override]
         """Of LoRA's matrices."""
         return torch.optim.Adam(self.adapters.parameters(), lr=self.learning_rate)
+
+    def _learners(self) -> dict[str, Learner]:
+        return {"lora/": (self.adapters, self.adam)} if self.lora_rank else {}
 
     def _reset(self, seed: int) -> None:
         """LoRA's matrices as its authors begin: A uniform by Kaiming's rule, B zero."""
@@ -254,15 +258,12 @@ class CausalLM:
         if len(rows) == 0:
             return
         luck = generator(seed, "hf", "examples", self.seed, since)
-        for epoch in range(epochs):
+        for epoch in self._epochs(epochs, progress):
             chosen = rows[luck.permutation(len(rows))[: self.examples]]
-            total, n_tokens = 0.0, 0
-            for batch in self._batches(log.item[order], place, chosen):
-                loss, n = self._step(*batch)
-                total, n_tokens = total + loss * n, n_tokens + n
-            self.losses.append(total / n_tokens)
-            if progress is not None:
-                progress(epoch + 1, epochs, self.losses[-1])
+            for tokens, exists, target in self._batches(log.item[order], place, chosen):
+                said = self.network(input_ids=tokens, attention_mask=exists).logits[:, :-1]
+                loss = nn.functional.cross_entropy(said.flatten(0, 1), target[:, 1:].flatten())
+                epoch.step(self.adam, loss, weight=int((target[:, 1:] >= 0).sum()))
 
     def _batches(
         self, items: NDArray[np.int32], place: NDArray[np.int64], rows: NDArray[np.int64]
@@ -282,15 +283,6 @@ class CausalLM:
                 exists[n, : len(a) + len(b)] = 1
                 target[n, len(a) : len(a) + len(b)] = torch.tensor(b)
             yield tokens, exists, target
-
-    def _step(self, tokens: Tensor, exists: Tensor, target: Tensor) -> tuple[float, int]:
-        """One step of Adam: the mean loss before it, and over how many tokens."""
-        said = self.network(input_ids=tokens, attention_mask=exists).logits[:, :-1]
-        loss = nn.functional.cross_entropy(said.flatten(0, 1), target[:, 1:].flatten())
-        self.adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.adam.step()
-        return float(loss.detach()), int((target[:, 1:] >= 0).sum())
 
     # -- serving -------------------------------------------------------------------------------
 
@@ -343,18 +335,12 @@ class CausalLM:
 
     def state(self) -> State:
         """The titles, LoRA's matrices and Adam's moments; the model itself is its folder's."""
-        held: State = {
+        return {
             "titles": np.frombuffer(json.dumps(self.titles).encode(), np.uint8),
-            "losses": np.array(self.losses, np.float64),
+            **self._learnt(),
         }
-        if self.lora_rank:
-            held |= {f"lora/{n}": v for n, v in dump(self.adapters, self.adam).items()}
-        return held
 
     def load_state(self, state: State) -> None:
         """The inverse of :meth:`state`."""
         self._learn_titles(json.loads(np.asarray(state["titles"], np.uint8).tobytes()))
-        self.losses = np.asarray(state["losses"]).tolist()
-        if self.lora_rank:
-            own = {n.removeprefix("lora/"): v for n, v in state.items() if n.startswith("lora/")}
-            restore(self.adapters, self.adam, own)
+        self._recall(state)

@@ -26,7 +26,8 @@ from ...classic.tfidf import words_of
 from ...errors import UserError
 from ...interactions import Interactions
 from ...ranking import recommend_best
-from ..networks import by_rows, linear, seeded
+from ..networks import by_rows, dump, linear, restore, seeded
+from ..training_loop import Learner, TrainsInEpochs, falling
 
 _BUCKETS = 4096  # words share one by the hash of their letters, so a new word has one too
 _CHANNELS = (16, 32, 64, 64)
@@ -63,7 +64,7 @@ class _Network(nn.Module):
         return F.normalize(self.text(vectors), dim=1)
 
 
-class Contrastive:
+class Contrastive(TrainsInEpochs):
     """Recommends items whose image and words are near those of the history; nothing is learned
     from people.
 
@@ -83,6 +84,7 @@ class Contrastive:
     """
 
     name = "contrastive"
+    network: _Network
     capabilities = Capabilities(
         history="any", scores="ordinal", inputs=frozenset({"history", "text", "image"})
     )
@@ -109,7 +111,6 @@ class Contrastive:
         self.batch_size = batch_size
         self.epochs = epochs
         self.seed = seed
-        self.losses: list[float] = []
         self.words = np.zeros(_BUCKETS)  # weight of each bucket of words
         self.basis = np.zeros((_BUCKETS, text_size), np.float32)
         self.vectors = np.zeros((1, embedding_size), np.float32)  # (items, size), unit rows
@@ -119,6 +120,13 @@ class Contrastive:
         self.shape = shape
         luck = seeded(seed, self.name, "weights", self.seed)
         self.network = _Network(*shape, self.text_size, self.embedding_size, luck)
+        self.adam = torch.optim.AdamW(
+            self.network.parameters(), weight_decay=self.weight_decay, fused=True
+        )
+        self.losses = []
+
+    def _learners(self) -> dict[str, Learner]:
+        return {"network/": (self.network, self.adam)}
 
     # -- learning ------------------------------------------------------------------------------
 
@@ -134,7 +142,6 @@ class Contrastive:
         self._read_words(catalog)
         shape = (1, 1) if catalog.images is None else catalog.images.shape[1:3]
         self._build((int(shape[0]), int(shape[1])), seed)
-        self.losses = []
         if catalog.images is not None:
             luck = seeded(seed, self.name, "fit", self.seed)
             self._train(catalog.images, self.text_vectors(catalog), luck, progress)
@@ -153,18 +160,11 @@ class Contrastive:
     ) -> None:
         """InfoNCE over batches of items that have an image, in both directions."""
         rows = np.flatnonzero(images.any(axis=(1, 2, 3)))
-        adam = torch.optim.AdamW(
-            self.network.parameters(), weight_decay=self.weight_decay, fused=True
-        )
-        for epoch in range(self.epochs):
-            order = rows[torch.randperm(len(rows), generator=luck).numpy()]
-            total, count = 0.0, 0
-            for at in range(0, len(order), self.batch_size):
-                batch = order[at : at + self.batch_size]
+        for epoch in self._epochs(self.epochs, progress, rate=falling(self.learning_rate)):
+            for chosen in epoch.shuffled(len(rows), self.batch_size, luck):
+                batch = rows[chosen]
                 if len(batch) < 2:
                     continue  # nothing to tell it from
-                done = (epoch + at / len(order)) / self.epochs
-                adam.param_groups[0]["lr"] = self.learning_rate * (1.0 - done)
                 pixels = _pixels(torch.from_numpy(images[batch]))
                 flipped = torch.rand(len(batch), 1, 1, 1, generator=luck) < 0.5
                 pixels = torch.where(flipped, pixels.flip(3), pixels)
@@ -173,13 +173,7 @@ class Contrastive:
                 logits = self.network.log_scale.clamp(max=4.6).exp() * seen @ said.T
                 own = torch.arange(len(batch))
                 loss = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
-                adam.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                adam.step()
-                total, count = total + float(loss.detach()) * len(batch), count + len(batch)
-            self.losses.append(total / max(1, count))
-            if progress is not None:
-                progress(epoch + 1, self.epochs, self.losses[-1])
+                epoch.step(self.adam, loss, weight=len(batch))
 
     # -- words ---------------------------------------------------------------------------------
 
@@ -248,11 +242,7 @@ class Contrastive:
 
     def state(self) -> State:
         """Both encoders, the words, the items' vectors and the losses."""
-        state: State = {
-            f"network/{name}": value.detach().numpy().copy()
-            for name, value in self.network.named_parameters()
-        }
-        return state | {
+        return dump(self.network, prefix="network/") | {
             "shape": np.array(self.shape),
             "words": self.words,
             "basis": self.basis,
@@ -266,10 +256,8 @@ class Contrastive:
         self.words = np.asarray(state["words"], np.float64)
         self.basis = np.asarray(state["basis"], np.float32)
         self.vectors = np.asarray(state["vectors"], np.float32)
-        self.losses = [float(loss) for loss in state["losses"]]
-        with torch.no_grad():
-            for name, parameter in self.network.named_parameters():
-                parameter.copy_(torch.tensor(state[f"network/{name}"]))
+        self.losses = state["losses"].tolist()
+        restore(self.network, None, state, prefix="network/")
 
 
 def _pixels(images: Tensor) -> Tensor:

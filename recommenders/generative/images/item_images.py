@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ...border import Progress
 from ...errors import UserError
 from ..networks import by_rows, linear, seeded
+from ..training_loop import falling, passes
 
 _CHANNELS = (24, 48, 64)  # each after halving height and width
 
@@ -126,13 +127,10 @@ class ItemImages:
         network = _Network(height, width, told.shape[1], self.latent_size, weights)
         adam = torch.optim.Adam(network.parameters(), fused=True)
         luck, self.losses = seeded(seed, "item images", "fit"), []
-        for epoch in range(self.epochs):
-            order = rows[torch.randperm(len(rows), generator=luck).numpy()]
-            total = 0.0
-            for at in range(0, len(order), self.batch_size):
-                batch = order[at : at + self.batch_size]
-                done = (epoch + at / len(order)) / self.epochs
-                adam.param_groups[0]["lr"] = self.learning_rate * (1.0 - done)
+        rate = falling(self.learning_rate)
+        for epoch in passes(self.epochs, self.losses, progress, rate=rate):
+            for chosen in epoch.shuffled(len(rows), self.batch_size, luck):
+                batch = rows[chosen]
                 x = _pixels(torch.from_numpy(images[batch]))  # (batch, 3, height, width)
                 c = torch.from_numpy(told[batch].astype(np.float32))  # (batch, c)
                 mu, log_var = network.encode(x, c)
@@ -140,14 +138,7 @@ class ItemImages:
                 made = network.decode(mu + torch.exp(0.5 * log_var) * noise, c)
                 error = (made - x).square().sum(dim=(1, 2, 3))  # (batch,)
                 kl = 0.5 * (mu**2 + log_var.exp() - 1.0 - log_var).sum(dim=1)  # (batch,)
-                loss = (error + self.beta * kl).mean()
-                adam.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                adam.step()
-                total += float(loss.detach()) * len(batch)
-            self.losses.append(total / len(order))
-            if progress is not None:
-                progress(epoch + 1, self.epochs, self.losses[-1])
+                epoch.step(adam, (error + self.beta * kl).mean(), weight=len(batch))
         self.network = network
 
     def drawn(self, told: NDArray[np.floating], normal: NDArray[np.floating]) -> NDArray[np.uint8]:

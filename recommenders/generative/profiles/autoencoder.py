@@ -7,7 +7,7 @@ what it makes of a row; training, updating, scoring and memory are here.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,14 +15,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...border import Capabilities, Progress, Requests, Slates, State
+from ...border import Capabilities, Progress, Requests, Slates
 from ...catalog import Catalog
 from ...interactions import Interactions
 from ...ranking import recommend_best
-from ..networks import by_rows, dump, restore, seeded
+from ..networks import by_rows, seeded
+from ..training_loop import OfItems, falling, random_batches
 
 
-class Autoencoder(ABC):
+class Autoencoder(OfItems):
     """Base of models that map (batch, items) histories to (batch, items) scores.
 
     A subclass sets what is its own in its constructor, calls this one at the end, and defines
@@ -42,7 +43,6 @@ class Autoencoder(ABC):
 
     name: str
     capabilities: Capabilities
-    network: nn.Module
 
     def __init__(
         self,
@@ -60,7 +60,6 @@ class Autoencoder(ABC):
         self.epochs = epochs
         self.update_epochs = update_epochs
         self.seed = seed
-        self.losses: list[float] = []
         self._build(1, 0)
 
     @abstractmethod
@@ -80,7 +79,7 @@ class Autoencoder(ABC):
         layer makes of them, which is cheaper while they are sparse."""
         return x
 
-    def _epoch(self, epoch: int) -> None:  # noqa: B027 (most have nothing to do)
+    def _epoch(self, epoch: int) -> None:
         """Called before each pass over the people, counted from 0 in each training."""
 
     def _build(self, n_items: int, seed: int) -> None:
@@ -120,27 +119,12 @@ class Autoencoder(ABC):
     ) -> None:
         x = log.histories().to_csr(self.n_items)
         x = x[np.flatnonzero(np.diff(x.indptr))]  # (people with a history, items)
-        steps = epochs * -(-x.shape[0] // self.batch_size)
-        step = 0
-        for epoch in range(epochs):
-            self._epoch(epoch)
-            order = torch.randperm(x.shape[0], generator=luck).numpy()
-            total = 0.0
-            for at in range(0, len(order), self.batch_size):
-                rows = x[order[at : at + self.batch_size]]
-                self.adam.param_groups[0]["lr"] = learning_rate * (1.0 - step / steps)
-                step += 1
-                total += self._step(rows, max(done, step / steps), luck) * rows.shape[0]
-            self.losses.append(total / max(1, len(order)))
-            if progress is not None:
-                progress(epoch + 1, epochs, self.losses[-1])
-
-    def _step(self, rows: sp.csr_matrix, done: float, luck: torch.Generator) -> float:
-        loss = self._loss(torch.from_numpy(rows.toarray()), done, luck)
-        self.adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.adam.step()
-        return float(loss.detach())
+        for epoch in self._epochs(epochs, progress, rate=falling(learning_rate)):
+            self._epoch(epoch.number)
+            for rows in epoch.batches(random_batches(x.shape[0], self.batch_size, luck)):
+                block = torch.from_numpy(x[rows].toarray())  # (batch, items)
+                loss = self._loss(block, max(done, epoch.through), luck)
+                epoch.step(self.adam, loss, weight=len(rows))
 
     def score(self, requests: Requests) -> NDArray[np.float32]:
         """(n, items) what the network makes of each history."""
@@ -150,17 +134,3 @@ class Autoencoder(ABC):
     def recommend(self, requests: Requests) -> Slates:
         """The k items with the highest scores."""
         return recommend_best(self.score, requests, self.n_items)
-
-    def state(self) -> State:
-        """Weights, Adam's moments, so that updates continue exactly, and the losses so far."""
-        return {
-            "n_items": np.array(self.n_items),
-            "losses": np.array(self.losses, dtype=np.float64),
-            **dump(self.network, self.adam),
-        }
-
-    def load_state(self, state: State) -> None:
-        """Continues from :meth:`state`."""
-        self._build(int(state["n_items"]), 0)
-        self.losses = [float(loss) for loss in state["losses"]]
-        restore(self.network, self.adam, state)

@@ -26,7 +26,8 @@ from ...errors import UserError
 from ...interactions import Interactions
 from ...randomness import stream, uniform
 from ...ranking import recommend_best
-from ..networks import by_rows, linear, seeded
+from ..networks import by_rows, dump, linear, restore, seeded
+from ..training_loop import Learner, TrainsInEpochs, falling, random_batches
 
 
 class _Generator(nn.Module):
@@ -54,7 +55,7 @@ class _Discriminator(nn.Module):
         return self.outof(h)[:, 0]  # type: ignore[no-any-return]  # (batch,)
 
 
-class CFGAN:
+class CFGAN(TrainsInEpochs):
     """Scores items by a generated purchase vector.
 
     By items (the better one in the paper) a row is an item's buyers, and only people who were
@@ -128,7 +129,6 @@ class CFGAN:
             inputs=frozenset({"history"} if based == "user" else {"user_id"}),
             stochastic=noise_size > 0,
         )
-        self.losses: list[float] = []
         self.n_items = 1
         self.taken = sp.csr_matrix((0, 1), dtype=np.float32)  # (users, items) at the fit
         self._build(0)
@@ -138,6 +138,17 @@ class CFGAN:
         width = self.n_items if self.based == "user" else max(1, self.taken.shape[0])
         self.generator = _Generator(width, self.noise_size, self.hidden_size, luck)
         self.discriminator = _Discriminator(width, self.discriminator_size, luck)
+        self.adam, self.adam_of_discriminator = (
+            torch.optim.AdamW(network.parameters(), weight_decay=self.reg, fused=True)
+            for network in (self.generator, self.discriminator)
+        )
+        self.losses = []
+
+    def _learners(self) -> dict[str, Learner]:
+        return {
+            "generator/": (self.generator, self.adam),
+            "discriminator/": (self.discriminator, self.adam_of_discriminator),
+        }
 
     def fit(
         self,
@@ -158,32 +169,19 @@ class CFGAN:
     def _train(self, log: Interactions, seed: int, progress: Progress | None) -> None:
         self.taken = log.histories().to_csr(self.n_items)  # (users, items)
         self._build(seed)
-        self.losses = []
         luck = seeded(seed, "cfgan", "fit", self.seed)
         rows = self.taken if self.based == "user" else self.taken.T.tocsr()
         rows = rows[np.flatnonzero(np.diff(rows.indptr))]  # (rows with an interaction, width)
-        players = {
-            name: torch.optim.AdamW(network.parameters(), weight_decay=self.reg, fused=True)
-            for name, network in (("G", self.generator), ("D", self.discriminator))
-        }
         turns = ["D"] * self.discriminator_steps + ["G"] * self.generator_steps
-        for epoch in range(self.epochs):
-            total = 0.0
-            for turn in turns:
-                optimizer = players[turn]
-                optimizer.param_groups[0]["lr"] = self.learning_rate * (1 - epoch / self.epochs)
-                order = torch.randperm(rows.shape[0], generator=luck).numpy()
-                for at in range(0, len(order), self.batch_size):
-                    c = torch.from_numpy(rows[order[at : at + self.batch_size]].toarray())
-                    loss = self._loss_of_generator(c, luck) if turn == "G" else None
-                    loss = self._loss_of_discriminator(c, luck) if loss is None else loss
-                    optimizer.zero_grad()
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    optimizer.step()
-                    total += float(loss.detach()) * len(c) if turn == "G" else 0.0
-            self.losses.append(total / max(1, rows.shape[0] * self.generator_steps))
-            if progress is not None:
-                progress(epoch + 1, self.epochs, self.losses[-1])
+        for epoch in self._epochs(self.epochs, progress, rate=falling(self.learning_rate)):
+            for turn in turns:  # all of an epoch at the rate of its beginning
+                for batch in random_batches(rows.shape[0], self.batch_size, luck):
+                    c = torch.from_numpy(rows[batch].toarray())  # (batch, width)
+                    if turn == "G":
+                        epoch.step(self.adam, self._loss_of_generator(c, luck), weight=len(c))
+                        continue
+                    loss = self._loss_of_discriminator(c, luck)
+                    epoch.step(self.adam_of_discriminator, loss, weight=0)
 
     def _generated(self, c: Tensor, luck: torch.Generator) -> Tensor:
         """(batch, width) from (batch, width) conditions, with fresh noise."""
@@ -246,10 +244,7 @@ class CFGAN:
 
     def state(self) -> State:
         """The generator's weights, what it was conditioned on (by items), and the losses."""
-        state: State = {
-            f"generator/{name}": value.detach().numpy().copy()
-            for name, value in self.generator.named_parameters()
-        }
+        state = dump(self.generator, prefix="generator/")
         user, item = self.taken.nonzero() if self.based == "item" else (np.zeros(0, int),) * 2
         return state | {
             "shape": np.array(self.taken.shape),
@@ -265,7 +260,5 @@ class CFGAN:
         at = (state["user"], state["item"])
         self.taken = sp.csr_matrix((ones, at), shape=(n_users, self.n_items))
         self._build(0)
-        self.losses = [float(loss) for loss in state["losses"]]
-        with torch.no_grad():
-            for name, parameter in self.generator.named_parameters():
-                parameter.copy_(torch.tensor(state[f"generator/{name}"]))
+        self.losses = state["losses"].tolist()
+        restore(self.generator, None, state, prefix="generator/")

@@ -236,12 +236,11 @@ class DiffRec(Autoencoder):
         noisy = np.sqrt(signal) * x.toarray() + np.sqrt(1.0 - signal) * noise
         return by_rows(self._rebuild, noisy.astype(np.float32), self.n_items)
 
-    def state(self) -> State:
+    def _learnt(self) -> State:
         """As the other autoencoders', and the losses remembered of each step."""
-        return {**super().state(), "met": self.met.copy(), "n_met": self.n_met.copy()}
+        return {**super()._learnt(), "met": self.met.copy(), "n_met": self.n_met.copy()}
 
-    def load_state(self, state: State) -> None:
-        """Continues from :meth:`state`."""
-        super().load_state(state)
+    def _recall(self, state: State) -> None:
+        super()._recall(state)
         self.met = np.array(state["met"], dtype=np.float64)
         self.n_met = np.array(state["n_met"], dtype=np.int64)

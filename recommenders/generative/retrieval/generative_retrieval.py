@@ -21,8 +21,9 @@ from ...errors import UserError
 from ...interactions import Interactions, Ragged
 from ...plugins.vocabulary import UNKNOWN
 from ..attention import check_heads
-from ..networks import ROWS, dump, restore, seeded
+from ..networks import ROWS, seeded
 from ..sequences.windows import latest, windows
+from ..training_loop import TrainsInEpochs, falling
 from .id_growth import carry_over
 from .id_network import IdNetwork
 from .item_tokenizer import ItemTokenizer
@@ -30,7 +31,7 @@ from .semantic_ids import CodeUse, Ids, code_use, told_apart
 from .trie import NOWHERE, Trie
 
 
-class GenerativeRetrieval:
+class GenerativeRetrieval(TrainsInEpochs):
     """Generates the ids of the items most likely to come next, by beam search.
 
     Any history folds in: it is the input. When constrained, :meth:`score` gives the exact log
@@ -61,6 +62,7 @@ class GenerativeRetrieval:
     """
 
     name = "genret"
+    network: IdNetwork
 
     def __init__(
         self,
@@ -111,7 +113,7 @@ class GenerativeRetrieval:
         self._build(told_apart(np.zeros((1, levels), np.int64)), np.ones(levels + 1, np.int64), 0)
 
     def _build(self, ids: Ids, sizes: NDArray[np.int64], seed: int) -> None:
-        self.ids, self.sizes, self.losses = ids, sizes, list[float]()
+        self.ids, self.sizes, self.losses = ids, sizes, []
         self.trie = Trie(ids)
         self.network = IdNetwork(
             self.trie,
@@ -179,7 +181,7 @@ class GenerativeRetrieval:
         luck: torch.Generator,
         progress: Progress | None,
     ) -> None:
-        for epoch in range(epochs):
+        for epoch in self._epochs(epochs, progress, rate=falling(learning_rate)):
             shift = torch.randint(0, self.max_length, (len(histories),), generator=luck).numpy()
             shift[histories.lengths <= self.max_length] = 0  # short histories stay whole
             tokens, targets = windows(histories, new, shift, self.max_length, start=self.n_items)
@@ -187,26 +189,13 @@ class GenerativeRetrieval:
             # Rows of like length go together: most of a batch of mixed ones would be padding.
             order = torch.argsort(n_targets + torch.rand(len(tokens), generator=luck))
             batches = torch.split(order, self.batch_size) if len(order) else ()
-            total, count = 0.0, 0
-            for done, batch in enumerate(torch.randperm(len(batches), generator=luck).tolist()):
-                rows = batches[batch]
+            mixed = torch.randperm(len(batches), generator=luck).tolist()
+            for rows in epoch.batches([batches[batch] for batch in mixed]):
                 longest = int(n_targets[rows].max())
-                share = (epoch + done / len(batches)) / epochs
-                self.adam.param_groups[0]["lr"] = learning_rate * (1.0 - share)
-                loss, n = self._step(tokens[rows, :longest], targets[rows, :longest], luck)
-                total, count = total + loss * n, count + n
-            self.losses.append(total / max(1, count))
-            if progress is not None:
-                progress(epoch + 1, epochs, self.losses[-1])
-
-    def _step(self, tokens: Tensor, targets: Tensor, luck: torch.Generator) -> tuple[float, int]:
-        real = targets >= 0  # (batch, length)
-        h = self.network(tokens, self.dropout, luck)[real]  # (real, size)
-        loss = self.network.loss(h, targets[real])
-        self.adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.adam.step()
-        return float(loss.detach()), len(h)
+                wanted = targets[rows, :longest]  # (batch, length)
+                real = wanted >= 0
+                h = self.network(tokens[rows, :longest], self.dropout, luck)[real]  # (real, size)
+                epoch.step(self.adam, self.network.loss(h, wanted[real]), weight=len(h))
 
     # -- serving -------------------------------------------------------------------------------
 
@@ -271,17 +260,15 @@ class GenerativeRetrieval:
         return {
             "ids": self.ids,
             "sizes": self.sizes,
-            "losses": np.array(self.losses, np.float64),
             **self.tokenizer.state(),
-            **dump(self.network, self.adam),
+            **self._learnt(),
         }
 
     def load_state(self, state: State) -> None:
         """Continues from :meth:`state`."""
         self.tokenizer.load_state(state)
         self._build(np.asarray(state["ids"], np.int64), np.asarray(state["sizes"], np.int64), 0)
-        self.losses = [float(loss) for loss in state["losses"]]
-        restore(self.network, self.adam, state)
+        self._recall(state)
 
 
 def spelled(ids: Ids) -> NDArray[np.str_]:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ...border import State
 from ..networks import linear
+from ..training_loop import passes, random_batches
 from .semantic_ids import OUT_OF_REACH, residual_kmeans, without_dead_codes
 
 _KEPT = 0.99  # of the moving means, each step
@@ -91,9 +92,8 @@ class RQVAE(nn.Module):
         size = torch.full((levels, codes), min(batch_size, len(x)) / codes)
         total = books * size[:, :, None]
         adam = torch.optim.Adam(self.parameters(), lr=learning_rate, fused=True)
-        for _ in range(epochs):
-            order, heard = torch.randperm(len(x), generator=luck), 0.0
-            for rows in torch.split(order, batch_size):
+        for epoch in passes(epochs, self.losses):
+            for rows in random_batches(len(x), batch_size, luck):
                 z = self.encode(x[rows])  # (rows, latent)
                 rounded, held = torch.zeros_like(z), z.new_zeros(())
                 with torch.no_grad():
@@ -103,11 +103,7 @@ class RQVAE(nn.Module):
                     rounded = rounded + step
                 back = self.decode(z + (rounded - z).detach())
                 loss = (back - x[rows]).pow(2).sum(dim=1).mean() + beta * held
-                adam.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                adam.step()
-                heard += float(loss.detach()) * len(rows)
-            self.losses.append(heard / len(x))
+                epoch.step(adam, loss, weight=len(rows))
         self.books = without_dead_codes(self.latents(vectors), books.numpy())
 
     def _round(

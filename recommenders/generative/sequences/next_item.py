@@ -15,12 +15,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...border import Capabilities, Progress, Requests, Slates, State
+from ...border import Capabilities, Progress, Requests, Slates
 from ...catalog import Catalog
 from ...errors import UserError, unknown_name
 from ...interactions import Interactions
 from ...ranking import recommend_best
-from ..networks import by_rows, dump, embedding, restore, seeded
+from ..networks import by_rows, embedding, seeded
+from ..training_loop import OfItems, falling
 from .losses import binary_cross_entropy, full_cross_entropy, sampled_softmax
 from .windows import in_batches, latest, windows
 
@@ -58,7 +59,7 @@ class NextItemNetwork(nn.Module, ABC):
         return F.log_softmax(z, dim=1)
 
 
-class NextItem(ABC):
+class NextItem(OfItems):
     """Base of recommenders that score items by the probability that they come next.
 
     A subclass sets what is its own in its constructor, calls this one at the end, and defines
@@ -126,7 +127,6 @@ class NextItem(ABC):
         self.seed = seed
         if loss == "bce":  # its scores rank; they are no probabilities over the catalog
             self.capabilities = Capabilities(history="any", scores="ordinal", update="incremental")
-        self.losses: list[float] = []
         self._build(1, 0)
 
     @abstractmethod
@@ -167,31 +167,25 @@ class NextItem(ABC):
     ) -> None:
         histories = log.histories()
         fresh = histories.lengths if new is None else new
-        epochs = self.epochs if new is None else self.update_epochs
+        epochs, rate = self.epochs, falling(self.learning_rate, self.warm_up)
+        if new is not None:
+            epochs, rate = self.update_epochs, falling(self.learning_rate / 4)
         self._sampler = _Sampler(log, self.n_items, uniform=self.loss == "sampled_uniform")
-        for epoch in range(epochs):
+        for epoch in self._epochs(epochs, progress, rate=rate):
             shift = torch.randint(0, self._columns, (len(histories),), generator=luck).numpy()
             tokens, targets = windows(histories, fresh, shift, self._columns, start=self.n_items)
             lengths = (targets >= 0).sum(dim=1)  # (windows,)
             batches = in_batches(lengths.numpy(), self.batch_size, luck)
             usual = float(lengths.sum()) / max(1, len(batches))  # targets a batch
-            total, count = 0.0, 0
-            for step, rows in enumerate(batches):
-                done = (epoch + step / len(batches)) / epochs
-                self.adam.param_groups[0]["lr"] = self._rate(done, first=new is None)
-                examples = self._examples(tokens[rows], targets[rows], luck)
-                loss, n = self._step(*examples, usual, luck)
-                total, count = total + loss * n, count + n
-            self.losses.append(total / max(1, count))
-            if progress is not None:
-                progress(epoch + 1, epochs, self.losses[-1])
-
-    def _rate(self, done: float, *, first: bool) -> float:
-        """The learning rate when a share ``done`` of a training is done."""
-        if not first:
-            return self.learning_rate / 4 * (1.0 - done)
-        rising = (done + 1e-3) / self.warm_up if self.warm_up > 0 else 1.0
-        return self.learning_rate * min(1.0, rising) * (1.0 - done)
+            for rows in epoch.batches(batches):
+                read, wanted = self._examples(tokens[rows], targets[rows], luck)
+                real = wanted >= 0  # (batch, length)
+                if not real.any():
+                    continue
+                x = self.network(read, self.dropout, luck)[real]  # (real, size)
+                loss = self._loss(x, wanted[real], luck)
+                # each target weighs the same, in batches of short windows too
+                epoch.step(self.adam, loss, weight=len(x), scale=len(x) / usual)
 
     @property
     def _columns(self) -> int:
@@ -204,20 +198,6 @@ class NextItem(ABC):
         """What goes in and what should come out, from (batch, columns) windows."""
         longest = int((targets >= 0).sum(dim=1).max())  # padding that nobody needs is cut off
         return tokens[:, :longest], targets[:, :longest]
-
-    def _step(
-        self, tokens: Tensor, targets: Tensor, usual: float, luck: torch.Generator
-    ) -> tuple[float, int]:
-        """One step on a batch; each target weighs the same, in batches of short windows too."""
-        real = targets >= 0  # (batch, length)
-        if not real.any():
-            return 0.0, 0
-        x = self.network(tokens, self.dropout, luck)[real]  # (real, size)
-        loss = self._loss(x, targets[real], luck)
-        self.adam.zero_grad()
-        (loss * (len(x) / usual)).backward()  # type: ignore[no-untyped-call]
-        self.adam.step()
-        return float(loss.detach()), len(x)
 
     def _loss(self, x: Tensor, targets: Tensor, luck: torch.Generator) -> Tensor:
         items, bias = self.network.items[: self.n_items], self.network.bias
@@ -253,20 +233,6 @@ class NextItem(ABC):
     def recommend(self, requests: Requests) -> Slates:
         """The k most probable next items."""
         return recommend_best(self.score, requests, self.n_items)
-
-    def state(self) -> State:
-        """Weights, Adam's moments, so that updates continue exactly, and the losses so far."""
-        return {
-            "n_items": np.array(self.n_items),
-            "losses": np.array(self.losses, dtype=np.float64),
-            **dump(self.network, self.adam),
-        }
-
-    def load_state(self, state: State) -> None:
-        """Continues from :meth:`state`."""
-        self._build(int(state["n_items"]), 0)
-        self.losses = [float(loss) for loss in state["losses"]]
-        restore(self.network, self.adam, state)
 
 
 class _Sampler:

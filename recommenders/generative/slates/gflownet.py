@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 from torch import Tensor, nn
 
-from ...border import NOTHING, Capabilities, Progress, Requests, Slates, State
+from ...border import NOTHING, Capabilities, Progress, Requests, Slates
 from ...catalog import Catalog
 from ...errors import UserError
 from ...interactions import Interactions
 from ...ranking import blocks
-from ..networks import by_rows, dropout, dump, embedding, linear, restore, seeded
+from ..networks import by_rows, dropout, embedding, linear, seeded
+from ..training_loop import Learner, OfItems, falling, passes
 from .composed import Consumption, ShownSlates, slate_after_slate
 
 
@@ -101,7 +102,7 @@ class _Policy(nn.Module):
         return logits + (slot @ self.trust)[:, None] * worth  # type: ignore[no-any-return]
 
 
-class GFlowNet:
+class GFlowNet(OfItems):
     """Draws slates with probability proportional to their reward, slot by slot.
 
     The reward is ``R(slate | history) = (sum of p(item | history) over the slate) ** sharpness``
@@ -186,7 +187,6 @@ class GFlowNet:
         self.epochs = epochs
         self.update_epochs = update_epochs
         self.seed = seed
-        self.losses: list[float] = []
         self._gone: NDArray[np.bool_] | None = None
         self._build(1, 0)
 
@@ -199,6 +199,12 @@ class GFlowNet:
         self.response_adam = torch.optim.Adam(self.response.parameters(), fused=True)
         self.policy_adam = torch.optim.Adam(self.policy.parameters(), fused=True)
         self.losses = []
+
+    def _learners(self) -> dict[str, Learner]:
+        return {
+            "response:": (self.response, self.response_adam),
+            "policy:": (self.policy, self.policy_adam),
+        }
 
     # -- learning ------------------------------------------------------------------------------
 
@@ -255,21 +261,16 @@ class GFlowNet:
         self, past: Consumption, epochs: int, learning_rate: float, luck: torch.Generator
     ) -> None:
         """Cross-entropy of what was taken next, over runs of consumption drawn anew each epoch."""
-        for epoch in range(epochs):
+        losses = list[float]()  # those of the policy are told
+        for epoch in passes(epochs, losses, rate=falling(learning_rate)):
             _, runs = past.liked(luck)
-            order = torch.randperm(len(runs), generator=luck).numpy()
-            for at in range(0, len(order), self.batch_size):
-                done = (epoch + at / len(order)) / epochs
-                self.response_adam.param_groups[0]["lr"] = learning_rate * (1.0 - done)
-                batch = runs.take(order[at : at + self.batch_size])
+            for rows in epoch.shuffled(len(runs), self.batch_size, luck):
+                batch = runs.take(rows)
                 log_p = self.response(torch.from_numpy(batch.before), self.dropout, luck)
                 items = torch.from_numpy(batch.items)  # (batch, slots)
                 real = items < self.n_items
                 taken = log_p.gather(1, torch.where(real, items, 0)) * real
-                loss = -taken.sum() / real.sum()
-                self.response_adam.zero_grad()
-                loss.backward()
-                self.response_adam.step()
+                epoch.step(self.response_adam, -taken.sum() / real.sum())
 
     def _learn_from(
         self,
@@ -322,11 +323,8 @@ class GFlowNet:
     ) -> None:
         """Steps of trajectory balance: ``slates`` slates of each person drawn by the policy (and
         one they took, where it is known)."""
-        for epoch in range(epochs):
-            total = 0.0
-            for step in range(self.steps):
-                done = (epoch + step / self.steps) / epochs
-                self.policy_adam.param_groups[0]["lr"] = learning_rate * (1.0 - done)
+        for epoch in self._epochs(epochs, progress, rate=falling(learning_rate)):
+            for _ in epoch.batches(range(self.steps)):
                 before, real = draw(self.people)
                 before = before.repeat_interleave(self.slates, dim=0)  # (people * slates, context)
                 slates = self._explored(before, luck)  # (people * slates, slots)
@@ -335,14 +333,7 @@ class GFlowNet:
                 gap = log_reward(before, slates) - self._log_p(before, slates)
                 gap = gap.view(self.people, self.slates)  # log Z is its mean where balanced
                 loss = (gap - gap.mean(dim=1, keepdim=True)).square().mean()
-                self.policy_adam.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                nn.utils.clip_grad_norm_(self.policy.parameters(), 10.0)  # a rare slate weighs much
-                self.policy_adam.step()
-                total += float(loss.detach())
-            self.losses.append(total / self.steps)
-            if progress is not None:
-                progress(epoch + 1, epochs, self.losses[-1])
+                epoch.step(self.policy_adam, loss, clip=10.0)  # a rare slate weighs much
 
     def _shut(self, before: Tensor) -> Tensor:
         """(n, items) what stands in the histories; where too little is left, nothing."""
@@ -477,26 +468,3 @@ class GFlowNet:
         empty = np.full((len(requests), self.slate_size), NOTHING, np.int32)
         logits = self._logits(before, worth, empty, 0)
         return np.asarray(logits - logsumexp(logits, axis=1, keepdims=True), np.float32)
-
-    # -- memory --------------------------------------------------------------------------------
-
-    def state(self) -> State:
-        """Weights and Adam's moments of both networks, and the losses so far."""
-        parts = {
-            "response": dump(self.response, self.response_adam),
-            "policy": dump(self.policy, self.policy_adam),
-        }
-        state: State = {f"{p}:{name}": a for p, part in parts.items() for name, a in part.items()}
-        losses = np.array(self.losses, dtype=np.float64)
-        return {"n_items": np.array(self.n_items), "losses": losses, **state}
-
-    def load_state(self, state: State) -> None:
-        """Continues from :meth:`state`."""
-        self._build(int(state["n_items"]), 0)
-        self.losses = [float(loss) for loss in state["losses"]]
-        for part, network, adam in (
-            ("response", self.response, self.response_adam),
-            ("policy", self.policy, self.policy_adam),
-        ):
-            mine = {n.split(":", 1)[1]: a for n, a in state.items() if n.startswith(f"{part}:")}
-            restore(network, adam, mine)

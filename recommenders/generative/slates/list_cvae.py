@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from torch import Tensor, nn
 
-from ...border import NOTHING, Capabilities, Progress, Requests, Slates, State
+from ...border import NOTHING, Capabilities, Progress, Requests, Slates
 from ...catalog import Catalog
 from ...errors import UserError
 from ...interactions import Interactions
 from ...ranking import blocks
-from ..networks import by_rows, dump, embedding, linear, restore, seeded
+from ..networks import by_rows, embedding, linear, seeded
+from ..training_loop import OfItems, falling
 from .composed import Consumption, ShownSlates, left_aligned, slate_after_slate
 
 
@@ -72,7 +73,7 @@ class _Network(nn.Module):
         return F.log_softmax(wanted @ self.items[:-1].T + self.bias, dim=2)
 
 
-class ListCVAE:
+class ListCVAE(OfItems):
     """Generates slates, each as a whole, like those that were answered as asked.
 
     A slate is drawn by z from p(z | history, response); each slot in turn takes the most probable
@@ -99,6 +100,7 @@ class ListCVAE:
     """
 
     name = "list-cvae"
+    network: _Network
     capabilities = Capabilities(
         history="any",
         scores="log_prob",
@@ -147,7 +149,6 @@ class ListCVAE:
         self.epochs = epochs
         self.update_epochs = update_epochs
         self.seed = seed
-        self.losses: list[float] = []
         self._gone: NDArray[np.bool_] | None = None
         self._build(1, 0)
 
@@ -218,25 +219,10 @@ class ListCVAE:
         luck: torch.Generator,
         progress: Progress | None,
     ) -> None:
-        for epoch in range(epochs):
+        for epoch in self._epochs(epochs, progress, rate=falling(learning_rate)):
             slates = draw()
-            order = torch.randperm(len(slates), generator=luck).numpy()
-            total = 0.0
-            for at in range(0, len(order), self.batch_size):
-                done = (epoch + at / len(order)) / epochs
-                self.adam.param_groups[0]["lr"] = learning_rate * (1.0 - done)
-                batch = slates.take(order[at : at + self.batch_size])
-                total += self._step(batch, luck) * len(batch)
-            self.losses.append(total / max(1, len(order)))
-            if progress is not None:
-                progress(epoch + 1, epochs, self.losses[-1])
-
-    def _step(self, batch: ShownSlates, luck: torch.Generator) -> float:
-        loss = self._loss(batch, luck)
-        self.adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.adam.step()
-        return float(loss.detach())
+            for rows in epoch.shuffled(len(slates), self.batch_size, luck):
+                epoch.step(self.adam, self._loss(slates.take(rows), luck), weight=len(rows))
 
     def _loss(self, batch: ShownSlates, luck: torch.Generator) -> Tensor:
         """Negative ELBO, one draw of z: beta KL(q(z | s, c) || p(z | c)) - E_q log p(s | z, c)."""
@@ -304,19 +290,3 @@ class ListCVAE:
             log_p = self._decoded(requests.take(rows), np.zeros((len(rows), self.latent_size)))
             parts.append(np.log(np.exp(log_p).mean(axis=1) + np.float32(1e-30)))
         return np.concatenate(parts)
-
-    # -- memory --------------------------------------------------------------------------------
-
-    def state(self) -> State:
-        """Weights, Adam's moments, so that updates continue exactly, and the losses so far."""
-        return {
-            "n_items": np.array(self.n_items),
-            "losses": np.array(self.losses, dtype=np.float64),
-            **dump(self.network, self.adam),
-        }
-
-    def load_state(self, state: State) -> None:
-        """Continues from :meth:`state`."""
-        self._build(int(state["n_items"]), 0)
-        self.losses = [float(loss) for loss in state["losses"]]
-        restore(self.network, self.adam, state)

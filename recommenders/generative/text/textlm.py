@@ -19,7 +19,6 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.special import logsumexp
-from torch import Tensor
 
 from ...border import NOTHING, Capabilities, Progress, Requests, Slates, State
 from ...catalog import Catalog
@@ -27,8 +26,9 @@ from ...errors import UserError, unknown_name
 from ...interactions import Interactions, Ragged
 from ...ranking import recommend_best, top_k_exact
 from ..attention import check_heads
-from ..networks import dump, restore, seeded
+from ..networks import seeded
 from ..sequences.windows import windows
+from ..training_loop import TrainsInEpochs, falling
 from .explaining import EXPLAINED, evidence, own_words
 from .reading import Network
 from .speaking import ROWS, Speaker
@@ -40,7 +40,7 @@ UNKNOWN = np.iinfo(np.int32).max
 EXPLAIN = ("none", "evidence", "free")
 
 
-class TextLM:
+class TextLM(TrainsInEpochs):
     """Says titles given the text of the history, with or without the catalog before its eyes.
 
     Args:
@@ -75,6 +75,7 @@ class TextLM:
     """
 
     name = "textlm"
+    network: Network
     capabilities = Capabilities(
         history="any",
         scores="log_prob",
@@ -156,7 +157,7 @@ class TextLM:
                 "of the longest title; set it higher, or merges"
             )
         self.adam = torch.optim.Adam(self.network.parameters(), fused=True)
-        self.losses: list[float] = []
+        self.losses = []
 
     @property
     def pieces(self) -> Pieces:
@@ -198,29 +199,14 @@ class TextLM:
         progress: Progress | None,
     ) -> None:
         length, start = self.max_length, len(self.pieces)
-        for epoch in range(epochs):
+        for epoch in self._epochs(epochs, progress, rate=falling(learning_rate)):
             shift = torch.randint(0, length, (len(text),), generator=luck).numpy()
             tokens, targets = windows(text, new, shift, length, start=start)
-            order = torch.randperm(len(tokens), generator=luck)
-            total, count = 0.0, 0
-            for at in range(0, len(order), self.batch_size):
-                rows = order[at : at + self.batch_size]
-                done = (epoch + at / len(order)) / epochs
-                self.adam.param_groups[0]["lr"] = learning_rate * (1.0 - done)
-                loss, n = self._step(tokens[rows], targets[rows], luck)
-                total, count = total + loss * n, count + n
-            self.losses.append(total / max(1, count))
-            if progress is not None:
-                progress(epoch + 1, epochs, self.losses[-1])
-
-    def _step(self, tokens: Tensor, targets: Tensor, luck: torch.Generator) -> tuple[float, int]:
-        real = targets >= 0  # (batch, length)
-        x = self.network(tokens, self.dropout, luck)[real]  # (real, size)
-        loss = F.cross_entropy(self.network.logits(x), targets[real])
-        self.adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.adam.step()
-        return float(loss.detach()), int(real.sum())
+            for rows in epoch.shuffled(len(tokens), self.batch_size, luck):
+                real = targets[rows] >= 0  # (batch, length)
+                x = self.network(tokens[rows], self.dropout, luck)[real]  # (real, size)
+                loss = F.cross_entropy(self.network.logits(x), targets[rows][real])
+                epoch.step(self.adam, loss, weight=len(x))
 
     # -- recommending --------------------------------------------------------------------------
 
@@ -340,16 +326,14 @@ class TextLM:
             "texts": np.array(self.pieces.texts),
             "codes": self.pieces.codes.values,
             "offsets": self.pieces.codes.offsets,
-            "losses": np.array(self.losses, dtype=np.float64),
-            **dump(self.network, self.adam),
+            **self._learnt(),
         }
 
     def load_state(self, state: State) -> None:
         """Continues from :meth:`state`."""
         codes = Ragged(state["codes"].astype(np.int32), state["offsets"].astype(np.int64))
         self._build(Pieces(tuple(state["texts"].tolist()), codes), 0)
-        self.losses = state["losses"].tolist()
-        restore(self.network, self.adam, state)
+        self._recall(state)
 
 
 def _by_rows(n: int) -> list[NDArray[np.int64]]:
