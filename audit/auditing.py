@@ -22,6 +22,7 @@ from .inference import judge, judge_all
 from .plan import FILE_NAME, Plan, contained
 from .result import AuditResult, overall
 from .selftest_result import SelfTestResult
+from .speech import speech_of
 from .training import training_of
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ def audit_run(
         realism={"rows": realism} if realism else None,
         experiments=tuple(one.to_json() for one in contrasts(run)),
         training={target: training_of(run, target) for target in run.targets},
+        said={target: told for target in run.targets if (told := speech_of(run, target))},
     )
 
 

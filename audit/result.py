@@ -38,6 +38,8 @@ class AuditResult:
         experiments: naive A/B estimates beside twin-world effects, see audit.experiments.Contrast.
         training: target -> how it was made, how often it learned in the loop, and its losses, see
             audit.training.training_of.
+        said: target -> what it said in words, see audit.speech.speech_of; without those that said
+            nothing.
     """
 
     findings: tuple[Finding, ...]
@@ -54,6 +56,7 @@ class AuditResult:
     realism: dict[str, Any] | None = None
     training: dict[str, Any] = field(default_factory=dict)
     experiments: tuple[dict[str, Any], ...] = ()
+    said: dict[str, Any] = field(default_factory=dict)
 
     def of(self, family: str | None = None, target: str | None = None) -> tuple[Finding, ...]:
         """The findings of a family, about a target."""
@@ -102,6 +105,7 @@ class AuditResult:
             "realism": plain(self.realism),
             "training": plain(self.training),
             "experiments": plain(list(self.experiments)),
+            "said": plain(self.said),
         }
 
     @classmethod
@@ -133,6 +137,7 @@ class AuditResult:
                 data["realism"],
                 dict(data["training"]),
                 tuple(dict(row) for row in data["experiments"]),
+                dict(data.get("said", {})),  # results before it hold no words
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UserError(f"this is no audit result: {type(error).__name__}: {error}") from error

@@ -15,6 +15,8 @@ from . import page, tables, words
 from .cards import general_cards, method_cards
 from .figures import DASHES, trajectory_svg
 from .kinds import kinds_of_people
+from .speech import HEADS as SPEECH_HEADS
+from .speech import speech_section
 from .training import HEADS, training_section
 from .trajectories import ARM_ORDER, Band, Trajectory, trajectories
 
@@ -86,6 +88,8 @@ def render(result: AuditResult, run: Run | None = None) -> str:
             legend=_legend(run, result.targets),
             training=training_section(result),
             training_heads=HEADS,
+            speech=speech_section(result),
+            speech_heads=SPEECH_HEADS,
             matrix=tables.matrix(result, run) if len(result.targets) > 1 else [],
             selftest=tables.selftest_rows(result),
             faults=tables.fault_rows(result),

@@ -71,6 +71,14 @@ def hostile(make_result: Any) -> Any:
         manifest={"files": {TITLE: ERROR}, "recommenders": {TITLE: ERROR}},
         training={label: {**TRAINED, "note": ERROR, "args": {TITLE: ERROR}}, TITLE: {ERROR: EVIL}},
         realism={"rows": [{"name": TITLE, "kind": ERROR}]},
+        said={
+            label: {
+                "totals": {"names": 3, "made_up": 2},
+                "over_time": {"step": [0, 1], **{key: [0.1, 0.2] for key in ONE_EPOCH[3:]}},
+                "frequent": {"made-up name": [[TITLE, 2, 1]], "row title": [[ERROR, 2, 1]]},
+                "samples": {"explanation": [[0, 1, "W" * 200], [0, 2, EVIL]]},
+            }
+        },
     )
 
 
@@ -149,6 +157,8 @@ def test_the_page_never_scrolls_sideways(
     make_result: Any, make_run: Any, tmp_path: Path, width: int
 ) -> None:
     result = make_result(("a-recommender-with-a-very-long-name.AndAClass", "ease"))
+    spoken = hostile(make_result).said
+    result = replace(result, said=dict.fromkeys(result.targets, *spoken.values()))
     page = escape(render(result, make_run(result.targets)))
     frame = (
         f'<iframe id="f" style="width:{width}px;height:900px" srcdoc="{page}"></iframe><script>'

@@ -242,6 +242,9 @@ def test_slates_dealt_to_people_and_joined_keep_their_words() -> None:
 
 
 OPEN = """
+[audit]
+families = ["bubbles"]
+sensitivity_worlds = 0
 [study]
 steps = 2
 worlds = 1
@@ -274,7 +277,7 @@ args = { hidden_size = 16, latent_size = 4, epochs = 2 }
 
 
 def test_models_that_generate_leave_their_words_in_a_run_directory(tmp_path: Path) -> None:
-    """`loopaudit simulate` of a language model, of ids spelt freely, and of pages."""
+    """`loopaudit simulate` and `audit` of a language model, of ids spelt freely, and of pages."""
     (tmp_path / "open.toml").write_text(OPEN)
     command = ["simulate", str(tmp_path / "open.toml"), "--out", str(tmp_path / "run"), "--quiet"]
     result = CliRunner().invoke(app, command)
