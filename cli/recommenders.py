@@ -103,7 +103,12 @@ def evaluate(
         bool, typer.Option("--validation", help="Measure on the validation part, to choose --set.")
     ] = False,
     keep: Annotated[
-        str, typer.Option("--keep", metavar="DIR", help="Keep fits there, and do none twice.")
+        str,
+        typer.Option(
+            "--keep",
+            metavar="DIR",
+            help="Keep fits there, and do none twice; one that is killed goes on.",
+        ),
     ] = "",
     as_json: Json = False,
     quiet: Quiet = False,

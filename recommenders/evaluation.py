@@ -174,16 +174,14 @@ def evaluate(
         )
     fit_seconds = 0.0
     if fit:
-        fit_seconds = _fitted(
-            guard,
-            on.train,
-            catalog.public(),
-            seed=seed,
-            progress=progress,
-            keep=keep,
-            spec=recommender if isinstance(recommender, str) else None,
-            args=args or {},
-        )
+        public = catalog.public()
+        if keep is not None and isinstance(recommender, str):
+            file = keep.file(recommender, args or {}, seed, on.train, public)
+            fit_seconds = keep.fitted(file, guard, on.train, public, seed=seed, progress=progress)
+        else:
+            started = process_time()
+            guard.fit(on.train, public, seed=seed, progress=progress)
+            fit_seconds = process_time() - started
     if guard.faults.off:
         raise UserError(f"{guard.name} could not be fitted: {guard.faults.examples[-1]}")
 
@@ -360,35 +358,6 @@ def _to_foresee(test: Interactions, masked: Ragged) -> Ragged:
     counts = np.bincount(asked // n_items, minlength=test.n_users)
     offsets = np.concatenate([[0], counts.cumsum()]).astype(np.int64)
     return Ragged((asked % n_items).astype(np.int32), offsets)
-
-
-def _fitted(
-    guard: Guard,
-    log: Interactions,
-    catalog: Catalog,
-    *,
-    seed: int,
-    progress: Progress | None,
-    keep: KeptFits | None,
-    spec: str | None,
-    args: Mapping[str, object],
-) -> float:
-    """Fits, or takes the fit that was kept of this spec with these arguments; its CPU seconds."""
-    file = None
-    if keep is not None and spec is not None:
-        file = keep.file(spec, args, seed, log, catalog)
-        kept = keep.read(file)
-        if kept is not None:
-            guard.load_state(kept[0])
-            return kept[1]
-    started = process_time()
-    guard.fit(log, catalog, seed=seed, progress=progress)
-    seconds = process_time() - started
-    if keep is not None and file is not None:
-        state = guard.state()  # None where it has none to keep
-        if state is not None:
-            keep.write(file, state, seconds)
-    return seconds
 
 
 def _made(recommender: str | Recommender, args: Mapping[str, object] | None) -> object:

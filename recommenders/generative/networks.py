@@ -6,6 +6,7 @@ that must be the same byte for byte, whatever else the process does, cannot use 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -26,6 +27,21 @@ every call to one height makes a person's scores independent of the batch they t
 def seeded(seed: int, *labels: int | str) -> torch.Generator:
     """A torch generator that belongs to (seed, labels)."""
     return torch.Generator().manual_seed(child_seed(seed, *labels))
+
+
+def luck_state(luck: torch.Generator | np.random.Generator) -> NDArray[np.uint8]:
+    """(bytes,) where a generator stands."""
+    if isinstance(luck, torch.Generator):
+        return luck.get_state().numpy().copy()
+    return np.frombuffer(json.dumps(luck.bit_generator.state).encode(), np.uint8)
+
+
+def set_luck(luck: torch.Generator | np.random.Generator, state: NDArray[np.uint8]) -> None:
+    """Moves a generator of the same kind to where :func:`luck_state` found one."""
+    if isinstance(luck, torch.Generator):
+        luck.set_state(torch.from_numpy(state))
+    else:
+        luck.bit_generator.state = json.loads(state.tobytes())
 
 
 def linear(inputs: int, outputs: int, luck: torch.Generator) -> nn.Linear:

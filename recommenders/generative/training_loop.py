@@ -2,7 +2,7 @@
 
 A model writes its loop with these parts, so that a network is read beside what it is trained on:
 
-    for epoch in self._epochs(n_epochs, progress, rate=falling(learning_rate)):
+    for epoch in self._epochs(n_epochs, luck, progress, rate=falling(learning_rate)):
         for rows in epoch.shuffled(len(x), self.batch_size, luck):
             epoch.step(self.adam, self._loss(x[rows], luck), weight=len(rows))
 """
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..border import Progress, State
-from .networks import dump, restore
+from ..unfinished import UnfinishedFit
+from .networks import dump, luck_state, restore, set_luck
 
 Batch = TypeVar("Batch")
 Rate = Callable[[float], float]
@@ -114,13 +115,22 @@ class Epoch:
 
 
 def passes(
-    n: int, losses: list[float], progress: Progress | None = None, *, rate: Rate | None = None
+    n: int,
+    losses: list[float],
+    progress: Progress | None = None,
+    *,
+    rate: Rate | None = None,
+    done: int = 0,
+    after: Callable[[int], None] | None = None,
 ) -> Iterator[Epoch]:
-    """n passes; after each, its mean loss is added to ``losses`` and ``progress`` hears of it."""
-    for number in range(n):
+    """Passes number ``done`` to n; then the mean loss of each is added to ``losses``, ``after`` is
+    called with how many are done, and ``progress`` hears of it."""
+    for number in range(done, n):
         epoch = Epoch(number, n, rate)
         yield epoch
         losses.append(epoch.loss)
+        if after is not None:
+            after(number + 1)
         if progress is not None:
             progress(number + 1, n, losses[-1])
 
@@ -132,20 +142,47 @@ class TrainsInEpochs:
         losses: mean loss of each epoch since the last fit, updates included.
         network, adam: what is trained, and what trains it; a model of several networks says so in
             :meth:`_learners`.
+        unfinished: where a fit is kept while it is under way, set around a fit by who wants that.
     """
 
     losses: list[float]
     network: nn.Module
     adam: torch.optim.Optimizer
+    unfinished: UnfinishedFit | None = None
 
     def _learners(self) -> dict[str, Learner]:
         """What is trained, by what its names in the state begin with."""
         return {"": (self.network, self.adam)}
 
     def _epochs(
-        self, n: int, progress: Progress | None, *, rate: Rate | None = None
+        self,
+        n: int,
+        luck: torch.Generator | np.random.Generator,
+        progress: Progress | None = None,
+        *,
+        rate: Rate | None = None,
+        heard: bool = True,
     ) -> Iterator[Epoch]:
-        return passes(n, self.losses, progress, rate=rate)
+        """A training of n epochs, from where it stood if the fit was stopped in it.
+
+        Args:
+            luck: all that the epochs draw from.
+            progress: hears of each; rate: of learning.
+            heard: whether the losses are kept.
+        """
+        fit, done = self.unfinished, 0
+        reached = None if fit is None else fit.begin()
+        if reached is not None:
+            done = reached.epochs
+            set_luck(luck, reached.luck)
+            self._recall(reached.learnt)
+
+        def keep(epochs: int) -> None:
+            if fit is not None:
+                fit.note(epochs, n, luck_state(luck), self._learnt)
+
+        losses = self.losses if heard else []
+        return passes(n, losses, progress, rate=rate, done=done, after=keep)
 
     def _learnt(self) -> State:
         """The losses, all weights, and Adam's moments, so that training continues exactly."""

@@ -258,7 +258,7 @@ class CausalLM(TrainsInEpochs):
         if len(rows) == 0:
             return
         luck = generator(seed, "hf", "examples", self.seed, since)
-        for epoch in self._epochs(epochs, progress):
+        for epoch in self._epochs(epochs, luck, progress):
             chosen = rows[luck.permutation(len(rows))[: self.examples]]
             for tokens, exists, target in self._batches(log.item[order], place, chosen):
                 said = self.network(input_ids=tokens, attention_mask=exists).logits[:, :-1]

@@ -1,9 +1,13 @@
 """``loopaudit evaluate``: the table, the baselines beside it, arguments by recommender."""
 
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from loopaudit import cli
@@ -101,3 +105,31 @@ def test_a_plot_that_cannot_be_is_refused_before_anything_is_trained(
 ) -> None:
     assert cli.main(["evaluate", "itemknn", *more]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_fit_that_is_killed_goes_on_when_the_same_command_is_given_again(tmp_path: Path) -> None:
+    call = [sys.executable, "-P", "-m", "loopaudit", "evaluate", "multdae", "--json"]
+    call += ["--set", "multdae.epochs=100", "--set", "multdae.latent_size=8", "--keep"]
+    process = subprocess.Popen([*call, str(tmp_path / "killed")], stdout=subprocess.PIPE)
+    under_way = tmp_path / "killed"
+    deadline = time.monotonic() + 120
+    while not list(under_way.glob("multdae-*.unfinished.npz")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    (part,) = under_way.glob("multdae-*.npz")  # and no whole fit
+    with np.load(part) as arrays:
+        assert 0 < arrays["epochs"][0] < 100
+
+    def measured(folder: str) -> tuple[dict[str, object], dict[str, bytes]]:
+        done = subprocess.run(
+            [*call, str(tmp_path / folder)], capture_output=True, text=True, check=True
+        )
+        row = json.loads(done.stdout)["evaluations"][0]
+        (file,) = (tmp_path / folder).glob("multdae-*.npz")
+        with np.load(file) as arrays:
+            held = {n: arrays[n].tobytes() for n in arrays.files if n != "kept/fit_seconds"}
+        return {n: v for n, v in row.items() if "second" not in n}, held
+
+    assert measured("killed") == measured("whole")

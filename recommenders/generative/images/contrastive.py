@@ -160,7 +160,7 @@ class Contrastive(TrainsInEpochs):
     ) -> None:
         """InfoNCE over batches of items that have an image, in both directions."""
         rows = np.flatnonzero(images.any(axis=(1, 2, 3)))
-        for epoch in self._epochs(self.epochs, progress, rate=falling(self.learning_rate)):
+        for epoch in self._epochs(self.epochs, luck, progress, rate=falling(self.learning_rate)):
             for chosen in epoch.shuffled(len(rows), self.batch_size, luck):
                 batch = rows[chosen]
                 if len(batch) < 2:

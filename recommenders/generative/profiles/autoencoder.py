@@ -119,7 +119,7 @@ class Autoencoder(OfItems):
     ) -> None:
         x = log.histories().to_csr(self.n_items)
         x = x[np.flatnonzero(np.diff(x.indptr))]  # (people with a history, items)
-        for epoch in self._epochs(epochs, progress, rate=falling(learning_rate)):
+        for epoch in self._epochs(epochs, luck, progress, rate=falling(learning_rate)):
             self._epoch(epoch.number)
             for rows in epoch.batches(random_batches(x.shape[0], self.batch_size, luck)):
                 block = torch.from_numpy(x[rows].toarray())  # (batch, items)

@@ -173,7 +173,7 @@ class CFGAN(TrainsInEpochs):
         rows = self.taken if self.based == "user" else self.taken.T.tocsr()
         rows = rows[np.flatnonzero(np.diff(rows.indptr))]  # (rows with an interaction, width)
         turns = ["D"] * self.discriminator_steps + ["G"] * self.generator_steps
-        for epoch in self._epochs(self.epochs, progress, rate=falling(self.learning_rate)):
+        for epoch in self._epochs(self.epochs, luck, progress, rate=falling(self.learning_rate)):
             for turn in turns:  # all of an epoch at the rate of its beginning
                 for batch in random_batches(rows.shape[0], self.batch_size, luck):
                     c = torch.from_numpy(rows[batch].toarray())  # (batch, width)

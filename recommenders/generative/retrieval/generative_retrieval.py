@@ -181,7 +181,7 @@ class GenerativeRetrieval(TrainsInEpochs):
         luck: torch.Generator,
         progress: Progress | None,
     ) -> None:
-        for epoch in self._epochs(epochs, progress, rate=falling(learning_rate)):
+        for epoch in self._epochs(epochs, luck, progress, rate=falling(learning_rate)):
             shift = torch.randint(0, self.max_length, (len(histories),), generator=luck).numpy()
             shift[histories.lengths <= self.max_length] = 0  # short histories stay whole
             tokens, targets = windows(histories, new, shift, self.max_length, start=self.n_items)

@@ -171,7 +171,7 @@ class NextItem(OfItems):
         if new is not None:
             epochs, rate = self.update_epochs, falling(self.learning_rate / 4)
         self._sampler = _Sampler(log, self.n_items, uniform=self.loss == "sampled_uniform")
-        for epoch in self._epochs(epochs, progress, rate=rate):
+        for epoch in self._epochs(epochs, luck, progress, rate=rate):
             shift = torch.randint(0, self._columns, (len(histories),), generator=luck).numpy()
             tokens, targets = windows(histories, fresh, shift, self._columns, start=self.n_items)
             lengths = (targets >= 0).sum(dim=1)  # (windows,)

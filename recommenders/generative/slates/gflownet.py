@@ -30,7 +30,7 @@ from ...errors import UserError
 from ...interactions import Interactions
 from ...ranking import blocks
 from ..networks import by_rows, dropout, embedding, linear, seeded
-from ..training_loop import Learner, OfItems, falling, passes
+from ..training_loop import Learner, OfItems, falling
 from .composed import Consumption, ShownSlates, slate_after_slate
 
 
@@ -261,8 +261,7 @@ class GFlowNet(OfItems):
         self, past: Consumption, epochs: int, learning_rate: float, luck: torch.Generator
     ) -> None:
         """Cross-entropy of what was taken next, over runs of consumption drawn anew each epoch."""
-        losses = list[float]()  # those of the policy are told
-        for epoch in passes(epochs, losses, rate=falling(learning_rate)):
+        for epoch in self._epochs(epochs, luck, rate=falling(learning_rate), heard=False):
             _, runs = past.liked(luck)
             for rows in epoch.shuffled(len(runs), self.batch_size, luck):
                 batch = runs.take(rows)
@@ -323,7 +322,7 @@ class GFlowNet(OfItems):
     ) -> None:
         """Steps of trajectory balance: ``slates`` slates of each person drawn by the policy (and
         one they took, where it is known)."""
-        for epoch in self._epochs(epochs, progress, rate=falling(learning_rate)):
+        for epoch in self._epochs(epochs, luck, progress, rate=falling(learning_rate)):
             for _ in epoch.batches(range(self.steps)):
                 before, real = draw(self.people)
                 before = before.repeat_interleave(self.slates, dim=0)  # (people * slates, context)

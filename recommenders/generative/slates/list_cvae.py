@@ -219,7 +219,7 @@ class ListCVAE(OfItems):
         luck: torch.Generator,
         progress: Progress | None,
     ) -> None:
-        for epoch in self._epochs(epochs, progress, rate=falling(learning_rate)):
+        for epoch in self._epochs(epochs, luck, progress, rate=falling(learning_rate)):
             slates = draw()
             for rows in epoch.shuffled(len(slates), self.batch_size, luck):
                 epoch.step(self.adam, self._loss(slates.take(rows), luck), weight=len(rows))

@@ -199,7 +199,7 @@ class TextLM(TrainsInEpochs):
         progress: Progress | None,
     ) -> None:
         length, start = self.max_length, len(self.pieces)
-        for epoch in self._epochs(epochs, progress, rate=falling(learning_rate)):
+        for epoch in self._epochs(epochs, luck, progress, rate=falling(learning_rate)):
             shift = torch.randint(0, length, (len(text),), generator=luck).numpy()
             tokens, targets = windows(text, new, shift, length, start=start)
             for rows in epoch.shuffled(len(tokens), self.batch_size, luck):
