@@ -55,7 +55,7 @@ class Counted(ShardedArm):
 
     def write_end(self, world: Any) -> None:
         self.found.update(sent=self.sent, received=self.received)
-        self.found["clicks"] = sum(map(len, world.platform.clicks_user))
+        self.found["clicks"] = len(world.platform.clicks)
         super().write_end(world)
 
 

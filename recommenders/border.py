@@ -46,6 +46,9 @@ class Capabilities:
         metered: calls report usage (tokens, cost).
         negatives: reads Interactions.kind, so that rows of kind 2 ("not interested") teach it
             what not to recommend; the logs of others hold no such rows.
+        ratings: learns from Interactions.value. In a loop in which people rate it is then handed
+            what they rated, with the stars, and nothing else; others are handed what was taken,
+            without them.
         unseen: lists nothing that stands in the history, is unwanted or was withdrawn, so that
             it is asked for exactly k items: what it composes is shown as composed. Others are
             asked for more, and the harness takes out what must not be shown.
@@ -62,6 +65,7 @@ class Capabilities:
     max_batch: int | None = None
     metered: bool = False
     negatives: bool = False
+    ratings: bool = False
     unseen: bool = False
 
 

@@ -42,6 +42,7 @@ class Guard:
         filter_history: drop items that stand in the request's history.
         catalog: for a recommender that updates by refitting after :meth:`load_state`; else
             remembered from :meth:`fit`.
+        in_loop: ratings in a log are only for a recommender that declares ``ratings``.
 
     Attributes:
         faults: what went wrong so far; may be replaced when a run is resumed.
@@ -58,12 +59,14 @@ class Guard:
         limits: Limits | None = None,
         filter_history: bool = True,
         catalog: Catalog | None = None,
+        in_loop: bool = False,
     ) -> None:
         self.recommender = recommender
         self.n_items = n_items
         self.limits = limits or Limits()
         self.filter_history = filter_history
         self.catalog = catalog
+        self.in_loop = in_loop
         self.faults = Faults()
         self.known = n_items
         self.available: NDArray[np.bool_] | None = None
@@ -109,7 +112,7 @@ class Guard:
         fit = self._attribute("fit")
         if not callable(fit):
             return
-        log, _ = heard(log, self.capabilities)
+        log, _ = heard(log, self.capabilities, in_loop=self.in_loop)
         done = self._learn("fit", lambda: fit(own(log), own(catalog), seed=seed, progress=progress))
         if not done:
             self.faults.off = True
@@ -154,7 +157,7 @@ class Guard:
         declared = self.capabilities.update
         if declared == "none":
             return
-        log, since = heard(log, self.capabilities, since)
+        log, since = heard(log, self.capabilities, since, in_loop=self.in_loop)
         can_fit = callable(fit) and catalog is not None
         behind = self.known < self.n_items and declared == "refit"  # its update knows old items
         if callable(update) and not (can_fit and (full or behind)):

@@ -13,17 +13,29 @@ from .interactions import Interactions, LateRagged
 D = TypeVar("D")
 
 
-def heard(log: Interactions, says: Capabilities, since: int = 0) -> tuple[Interactions, int]:
+def heard(
+    log: Interactions, says: Capabilities, since: int = 0, *, in_loop: bool = False
+) -> tuple[Interactions, int]:
     """The log as a recommender may see it, and where in it begins what is new.
 
     Args:
         log: everything so far; since: the first row that is new.
         says: what it declares: "not interested" is for those that tell that from a click.
+        in_loop: whether ratings are only for those that declare that they learn from them. Where
+            people rate some things, these get the rated rows alone.
     """
-    if log.kind is None or says.negatives:
-        return log, since
-    kept = log.positive()
-    return replace(log.take(kept), kind=None), int(kept[:since].sum())
+    kept = np.ones(len(log), np.bool_)
+    if log.kind is not None and not says.negatives:
+        kept = log.positive()
+    if in_loop and log.value is not None and says.ratings:
+        kept = kept & (np.isfinite(log.value) | ~log.positive())
+    if not kept.all():
+        log, since = log.take(kept), int(kept[:since].sum())
+    if not says.negatives:
+        log = replace(log, kind=None)
+    if in_loop and not says.ratings:
+        log = replace(log, value=None)
+    return log, since
 
 
 def own(data: D) -> D:

@@ -73,6 +73,7 @@ class Split:
             stochastic=a.stochastic or b.stochastic,
             seedable=a.seedable and b.seedable,
             update=update,  # type: ignore[arg-type]
+            ratings=a.ratings or b.ratings,
         )
 
     @property

@@ -33,7 +33,9 @@ class Rating(Section):
     """Ratings: stars for what was taken, an ordered logit of how much better it was than nothing.
 
     ``rating = 1 + #{j : theta_j < U_i - outside + noise}`` with logistic noise, so
-    ``P(rating <= j) = sigmoid(theta_j - (U_i - outside))``.
+    ``P(rating <= j) = sigmoid(theta_j - (U_i - outside))``. Recommenders that say that they learn
+    from ratings (Capabilities.ratings) are taught them, and what people had before the loop rated
+    in the same way, by the taste that they start with.
 
     Source: McCullagh (1980), Regression models for ordinal data.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -24,7 +25,7 @@ from .run import Factories, fit_seed, guarded, world_name
 from .said import SaidLog
 from .staying import only_lived
 from .store import Arrays, MemoryStore, Store
-from .study import Study, label_of
+from .study import RecommenderSection, Study, label_of
 from .training import BEFORE
 from .variants import variants
 from .world import Shown, World, origin
@@ -237,6 +238,8 @@ class ArmRun:
         key = group_of(self.arm), section.model_dump_json(include={"name", "args"})
         name = f"state/{label_of(section)}/{world_name(self.index)}/initial.npz"
         studied = self.arm.kind in ("target", "frozen", "shuffled")
+        if studied and self.prefix == "":
+            self._write_ratings(world, section)
         if studied and key not in self.fits and self.store.exists(name):
             self.fits[key] = self.store.arrays(name)
         if key not in self.fits:
@@ -259,10 +262,19 @@ class ArmRun:
         fresh.faults = faults
         world.platform.recommender = fresh
 
+    def _write_ratings(self, world: World, section: RecommenderSection) -> None:
+        """What people say of the past, for probes that teach the recommender again."""
+        name = f"state/{label_of(section)}/{world_name(self.index)}/ratings.parquet"
+        if world.platform.rated is not None and not self.store.exists(name):
+            stars = pl.DataFrame({"rating": world.platform.rated.past})
+            self.store.put_frame(name, stars)
+
     @staticmethod
     def _first_fit(world: World, guard: Served) -> None:
         start = world.columns
-        guard.fit(start.past, start.catalog.public(), seed=fit_seed(start.seed))
+        rated = world.platform.rated
+        past = start.past if rated is None else replace(start.past, value=rated.past)
+        guard.fit(past, start.catalog.public(), seed=fit_seed(start.seed))
 
     # -- what is recorded --------------------------------------------------------------------
 
@@ -322,15 +334,12 @@ class ArmRun:
         if model is None:
             return None
         platform, measures = world.platform, world.measures
-        empty = np.empty(0, np.int64)
         held: Arrays = {
             "t": np.array(world.columns.t),
             "taste": world.columns.taste,
             "satiation": world.columns.satiation,
             "present": world.columns.present,
-            "clicks_user": np.concatenate([empty, *platform.clicks_user]),
-            "clicks_item": np.concatenate([empty, *platform.clicks_item]),
-            "clicks_step": np.concatenate([empty, *platform.clicks_step]),
+            **{f"clicks/{name}": rows for name, rows in platform.clicks.state().items()},
             "learnt_rows": np.array(platform.learnt_rows),
             "version": np.array([platform.version, platform.trained_until]),
             "updates": np.array(platform.schedule.updates),
@@ -368,7 +377,7 @@ class ArmRun:
             world.columns.traits[name][...] = held[f"trait/{name}"]
         for process in world.processes:
             process.load_state(under(held, f"process/{process.key}/"))
-        platform.restore(held["clicks_user"], held["clicks_item"], held["clicks_step"])
+        platform.restore(under(held, "clicks/"))
         platform.learnt_rows = int(held["learnt_rows"])
         platform.version, platform.trained_until = held["version"].tolist()
         platform.schedule.updates = int(held["updates"])

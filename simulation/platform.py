@@ -14,11 +14,13 @@ from ..recommenders.interactions import Interactions, Ragged
 from ..recommenders.randomness import child_seed, generator, gumbel, stream, uniform
 from ..recommenders.ranking import top_k
 from .arms import Arm
+from .clicks import Arrays, Clicks
 from .columns import Columns
 from .experiment import Split
 from .history import HistoryBuffer
 from .lists import Lists, Page, whole_page
 from .people import SEARCH_SKILL
+from .ratings import Rated
 from .rejections import Rejections
 from .schedule import Schedule
 from .showcase import Showcase
@@ -62,6 +64,7 @@ class Platform(mesa.Agent):
         blocks: (first, last) of people who are served in one batch: a model may round differently
             for another batch, so batches are the same however a world is shared out.
         repeat: whether what was consumed may be shown again.
+        rated: where people rate and the recommender learns from it.
 
     Attributes:
         led: somebody else says when the recommender learns (a shard's driver).
@@ -80,6 +83,7 @@ class Platform(mesa.Agent):
         blocks: list[tuple[int, int]],
         *,
         repeat: bool = False,
+        rated: Rated | None = None,
     ) -> None:
         super().__init__(model)
         self.columns = columns
@@ -88,9 +92,8 @@ class Platform(mesa.Agent):
         self.blocks = blocks
         self.led = False
         self.history = HistoryBuffer(columns.past)
-        self.clicks_user: list[NDArray[np.int32]] = []
-        self.clicks_item: list[NDArray[np.int32]] = []
-        self.clicks_step: list[NDArray[np.int64]] = []
+        self.rated = rated
+        self.clicks = Clicks(rated=rated is not None)
         self.learnt_rows = len(columns.past)
         self.rejections = Rejections(len(columns.taste))
         self.schedule = Schedule(arm)
@@ -280,27 +283,37 @@ class Platform(mesa.Agent):
         order = taken.cumsum(axis=1)  # the how-manieth thing taken
         for nth in range(1, int(order.max(initial=0)) + 1):
             row, column = np.nonzero(taken & (order == nth))
-            self.remember(shown.users[row], shown.items[row, column])
+            told = shown.feedback.rating
+            stars = None if told is None else told[row, column]
+            self.remember(shown.users[row], shown.items[row, column], stars)
         self.rejections.add(shown, self.columns.t)
 
-    def remember(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> None:
-        """One consumption for each of these (distinct) people."""
+    def remember(
+        self,
+        users: NDArray[np.int32],
+        items: NDArray[np.int32],
+        stars: NDArray[np.float32] | None = None,
+    ) -> None:
+        """One consumption for each of these (distinct) people, and what they say of it."""
         self.history.append(users, items)
-        self.clicks_user.append(users)
-        self.clicks_item.append(items)
         step = np.array(self.columns.t, np.int64)  # one number for all of them
-        self.clicks_step.append(np.broadcast_to(step, len(users)))
+        self.clicks.add(users, items, step, stars)
 
-    def take_note(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> None:
+    def take_note(
+        self,
+        users: NDArray[np.int32],
+        items: NDArray[np.int32],
+        stars: NDArray[np.float32] | None = None,
+    ) -> None:
         """Consumptions for training alone: who serves these people has their histories."""
         order = np.argsort(users, kind="stable")
-        self.clicks_user.append(users[order])
-        self.clicks_item.append(items[order])
-        self.clicks_step.append(np.full(len(users), self.columns.t, np.int64))
+        step = np.array(self.columns.t, np.int64)
+        stars = None if stars is None else stars[order]
+        self.clicks.add(users[order], items[order], step, stars)
 
     def learnt_elsewhere(self) -> None:
         """The recommender was replaced by one that learnt from everything so far."""
-        self.learnt_rows = len(self.columns.past) + sum(map(len, self.clicks_user))
+        self.learnt_rows = len(self.columns.past) + len(self.clicks)
         if self.columns.t > 0:
             self._renewed(self.columns.t - 1)
 
@@ -311,47 +324,41 @@ class Platform(mesa.Agent):
             self.lists.expire()
 
     def inject(self, fakes: Ragged) -> None:
-        """Pasts of fake people enter what is learnt from: they are users beyond the world's.
+        """Pasts of fake people enter what is learnt from: they are users beyond the world's, and
+        where ratings are learnt from they give the most stars.
 
         Args:
             fakes: a row of items a person.
         """
         first = self.columns.past.n_users + self.n_fakes
         self.n_fakes += len(fakes)
-        self.clicks_user.append((first + fakes.row_index).astype(np.int32))
-        self.clicks_item.append(fakes.values)
-        self.clicks_step.append(np.full(len(fakes.values), self.columns.t, np.int64))
+        step = np.array(self.columns.t, np.int64)
+        stars = None
+        if self.rated is not None:
+            stars = np.full(len(fakes.values), self.rated.highest, np.float32)
+        self.clicks.add((first + fakes.row_index).astype(np.int32), fakes.values, step, stars)
 
-    def restore(
-        self, users: NDArray[np.int64], items: NDArray[np.int64], steps: NDArray[np.int64]
-    ) -> None:
-        """What was remembered before a stop, in its order (each call's people are distinct)."""
-        self.clicks_user.append(users.astype(np.int32))
-        self.clicks_item.append(items.astype(np.int32))
-        self.clicks_step.append(steps)
-        n_users = self.columns.past.n_users
-        self.n_fakes = max(int(users.max(initial=-1)) + 1 - n_users, 0)
-        real = users < n_users
+    def restore(self, clicks: Arrays) -> None:
+        """What was remembered before a stop, in its order (each call's people are distinct).
+
+        Args:
+            clicks: from Clicks.state.
+        """
+        users, items = clicks["user"].astype(np.int32), clicks["item"].astype(np.int32)
+        self.clicks.add(users, items, clicks["step"], clicks.get("stars"))
+        past = self.columns.past
+        self.n_fakes = max(int(users.max(initial=-1)) + 1 - past.n_users, 0)
+        real = users < past.n_users
         users, items = users[real], items[real]
-        past = Interactions(
-            users.astype(np.int32),
-            items.astype(np.int32),
-            np.arange(len(users)),
-            self.columns.past.n_users,
-            len(self.columns.topics),
-        ).histories()
-        self.history.extend(past)
+        n_items = len(self.columns.topics)
+        known = Interactions(users, items, np.arange(len(users)), past.n_users, n_items)
+        self.history.extend(known.histories())
 
     def log(self) -> Interactions:
         """Everything the platform knows: the past and all clicks so far, in time order."""
-        past = self.columns.past
-        return Interactions(
-            np.concatenate([past.user, *self.clicks_user]).astype(np.int32),
-            np.concatenate([past.item, *self.clicks_item]).astype(np.int32),
-            np.concatenate([past.step, *self.clicks_step]),
-            past.n_users + self.n_fakes,
-            len(self.columns.catalog),
-        )
+        past, stars = self.columns.past, None if self.rated is None else self.rated.past
+        n_users = past.n_users + self.n_fakes
+        return self.clicks.after(past, n_users, len(self.columns.catalog), stars)
 
     def learn(self) -> None:
         """Update the recommender when the schedule says so."""

@@ -70,13 +70,17 @@ class Rejections:
         order = np.concatenate([np.arange(past), past + np.argsort(step, kind="stable")])
         kind = np.zeros(len(log) + len(own), np.int8)
         kind[len(log) :] = NOT_INTERESTED
+        value = log.value
+        if value is not None:
+            value = np.concatenate([value, np.full(len(own), np.nan, np.float32)])[order]
         return Interactions(
             np.concatenate([log.user, own.user])[order],
             np.concatenate([log.item, own.item])[order],
             np.concatenate([log.step, own.step])[order],
             log.n_users,
             log.n_items,
-            kind=kind[order],
+            value,
+            kind[order],
         ), since + self.learnt
 
     def state(self) -> Arrays:

@@ -338,15 +338,22 @@ class Run:
         frame = self._one(f"truth/worlds/{world_name(world)}/items.parquet")
         return np.asarray(frame["features"].to_numpy(), dtype=np.float32)
 
-    def history(self, world: int) -> Interactions:
-        """What people did before the loop (steps are negative)."""
+    def history(self, world: int, *, target: str = "") -> Interactions:
+        """What people did before the loop (steps are negative).
+
+        Args:
+            world: its number.
+            target: as this recommender learnt it: with ratings, where it learns from them.
+        """
         frame = self._one(f"worlds/{world_name(world)}/history.parquet")
+        rated = f"state/{target}/{world_name(world)}/ratings.parquet"
         return Interactions(
             frame["user"].to_numpy(),
             frame["item"].to_numpy(),
             frame["step"].to_numpy(),
             len(self.users(world)),
             len(self.catalog(world)),
+            self._one(rated)["rating"].to_numpy() if self._store.exists(rated) else None,
         )
 
     def faults(self, arm: str) -> dict[str, Any]:
@@ -460,7 +467,7 @@ class Run:
             guard.load_state(self._store.arrays(name))
         else:
             guard.fit(
-                self.history(world),
+                self.history(world, target=target),
                 self.catalog(world).public(),
                 seed=fit_seed(child_seed(self.study.study.seed, "world", world)),
             )
@@ -514,4 +521,5 @@ def guarded(
         limits=Limits(seconds_per_call=section.seconds_per_call),
         filter_history=not repeat,
         catalog=catalog.public(),
+        in_loop=True,
     )

@@ -197,28 +197,24 @@ class Shard(ArmRun):
             opinion: of the people of :meth:`border`, after the step before.
 
         Returns:
-            "sums" (blocks, means, 2), "exposure" (items,) so far, and "user", "item", "turn" of
-            what was consumed: the how-manieth thing of its person in this step; and what each
-            process tells, under its key.
+            "sums" (blocks, means, 2), "exposure" (items,) so far; of what was consumed what
+            Clicks.since tells, "turn" being the how-manieth thing of its person in this step; and
+            what each process tells, under its key.
         """
         world, platform = self.world, self.world.platform
         society = society_of(world)
         if society is not None:
             society.hear(self._border, opinion)
-        before = len(platform.clicks_user)
+        before = platform.clicks.calls
         self.advance(world)
         if self.part_ends(world):
             self.write_part(world)
-        users, items = platform.clicks_user[before:], platform.clicks_item[before:]
-        nobody = np.empty(0, np.int32)
         told = {f"{p.key}/{n}": v for p in telling(world) for n, v in p.told().items()}
         return {
             **told,
             "sums": world.measures.sums.copy(),
             "exposure": world.measures.exposure.copy(),
-            "user": np.concatenate([nobody, *users]),
-            "item": np.concatenate([nobody, *items]),
-            "turn": np.repeat(np.arange(len(users), dtype=np.int8), [len(u) for u in users]),
+            **platform.clicks.since(before),
         }
 
     def save_at(self, t: int) -> None:
@@ -349,12 +345,12 @@ class ShardedArm(ArmRun):
         """One step of every shard; then the driver learns, if it is due."""
         reports = self._ask_each("step", [self._news(world, border) for border in self._borders])
         platform, now = world.platform, world.columns
-        turn = np.concatenate([report["turn"] for report in reports])
-        user = np.concatenate([report["user"] for report in reports])
-        item = np.concatenate([report["item"] for report in reports])
-        for nth in range(int(turn.max(initial=-1)) + 1):  # in the order of the undivided world
-            here = turn == nth
-            platform.take_note(user[here], item[here])
+        kept = ("user", "item", "turn", *(("stars",) if platform.rated is not None else ()))
+        took = {name: np.concatenate([report[name] for report in reports]) for name in kept}
+        for nth in range(int(took["turn"].max(initial=-1)) + 1):  # as in the undivided world
+            here = took["turn"] == nth
+            stars = took["stars"][here] if "stars" in took else None
+            platform.take_note(took["user"][here], took["item"][here], stars)
         platform.learn()
         if platform.retrained:
             self._ask("load", self._model(world))

@@ -25,6 +25,7 @@ from .people import recent_of, segment_of, segments
 from .person import persons_of
 from .platform import Platform
 from .process import Process, as_seen, processes, series_of
+from .ratings import Rated, highest_rating, past_ratings
 from .shown import Shown as Shown
 from .staying import beginning
 from .study import Study, WorldSection
@@ -104,7 +105,10 @@ class World(mesa.Model):
             if b > a
         ]
         repeat = self.study.people.repeat
-        self.platform = Platform(self, self.columns, arm, recommender, blocks, repeat=repeat)
+        rated = self._rated(recommender, start)
+        self.platform = Platform(
+            self, self.columns, arm, recommender, blocks, repeat=repeat, rated=rated
+        )
         self.persons = persons_of(self, self.study.chat)
         alive = () if self.persons is None else (self.persons,)
         self.processes: tuple[Process, ...] = (*alive, *processes(self.study, self))
@@ -114,6 +118,21 @@ class World(mesa.Model):
         self.datacollector = DataCollector(
             model_reporters={name: [_reported, [self, name]] for name in names}
         )
+
+    def _rated(self, recommender: Served | None, start: Market) -> Rated | None:
+        """What people rate, where it is learnt from."""
+        highest = highest_rating(self.segments)
+        if recommender is None or not recommender.capabilities.ratings or highest == 0:
+            return None
+
+        def of_past() -> NDArray[np.float32]:
+            whole = start  # of a shard and of its driver only some people's tastes
+            if self.people is not None:
+                whole = origin(self.study.world, self.study.study.seed, self.index)
+            now = self.columns
+            return past_ratings(whole, now.past, self.segments, now.segment, seed=now.seed)
+
+        return Rated(highest, of_past)
 
     @classmethod
     def synthetic(

@@ -244,7 +244,10 @@ class QualityGap:
 def _held_out(run: Run, target: str, people: Groups, seed: int) -> dict[str, Measurement]:
     ids = ("bias.quality-gap", "bias.quality-disparity")
     cut = split_random(
-        run.history(0), test=HOLDOUT, valid=0.0, seed=child_seed(seed, "quality-gap")
+        run.history(0, target=target),
+        test=HOLDOUT,
+        valid=0.0,
+        seed=child_seed(seed, "quality-gap"),
     )
     train = cut.train
     recommender = run.create(target)

@@ -288,7 +288,7 @@ class Membership:
         if says.metered and says.update == "none":
             return dict.fromkeys(ids, Measurement(missing=PAID))
         models = TARGETS + evidence.settings.shadows
-        split = coin_split(run.history(0), models=models, seed=seed)
+        split = coin_split(run.history(0, target=evidence.target), models=models, seed=seed)
         attacked = len(np.unique(split.user))
         if attacked < SMALLEST_GROUP or len(split.user) < MIN_PAIRS:
             reason = (

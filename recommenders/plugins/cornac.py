@@ -52,6 +52,7 @@ class CornacRecommender(LibraryRecommender):
             scores="ordinal",
             inputs=frozenset({"history", "user_id"} if sequential else {"user_id"}),
             update="refit",
+            ratings=True,
         )
 
     def _fresh(self, seed: int) -> Any:

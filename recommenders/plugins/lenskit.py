@@ -59,6 +59,7 @@ class LensKitRecommender(LibraryRecommender):
             seedable=not draws,
             inputs=frozenset({"history", "user_id"} if history == "any" else {"user_id"}),
             update="refit",
+            ratings=True,
         )
 
     def _train(self, log: Interactions, seed: int) -> None:

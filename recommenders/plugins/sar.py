@@ -32,7 +32,7 @@ class SARRecommender(LibraryRecommender):
                 f"{type(model).__name__}: of Microsoft's recommenders, SAR can be audited as it is "
                 "(recommenders.models.sar:SAR); wrap another model in a function f(history, k)"
             )
-        return Capabilities(history="any", scores="ordinal", update="refit")
+        return Capabilities(history="any", scores="ordinal", update="refit", ratings=True)
 
     def _train(self, log: Interactions, seed: int) -> None:
         log, model = newest_pairs(log), self.model

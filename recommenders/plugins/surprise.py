@@ -5,8 +5,8 @@ Read against release 1.1.5:
 
 - It predicts ratings; a list is the items of highest predicted rating, one call of ``predict``
   for each person and item (about a hundred thousand a second). Where a log holds no ratings (a
-  simulated loop tells recommenders what people took, not how they liked it), what was taken is
-  rated 1, and as many items that the person did not take, drawn at random, 0.
+  simulated loop in which nobody rates), what was taken is rated 1, and as many items that the
+  person did not take, drawn at random, 0.
 - ``predict`` clips to the rating scale, which ties the best items, and answers with the mean of
   all ratings for whom it does not know. Here nothing is clipped, and the unknown are refused.
 - Without ``random_state`` it draws from NumPy's global generator, and kNN prints while it trains.
@@ -43,6 +43,7 @@ class SurpriseRecommender(LibraryRecommender):
             scores="ordinal",
             inputs=frozenset({"user_id"}),
             update="refit",
+            ratings=True,
         )
 
     def _train(self, log: Interactions, seed: int) -> None:
