@@ -69,10 +69,11 @@ class Market:
         return shown
 
 
-def write(store: DiskStore, rows: int) -> dict[str, float]:
-    """Write a log of about so many slots; returns the measures of writing."""
+def write(store: DiskStore, rows: int, *, scores: bool = False) -> dict[str, float]:
+    """Write a log of about so many slots, with or without the scores of lists; returns the measures
+    of writing."""
     steps = -(-rows // (USERS * SLATE * PART_STEPS)) * PART_STEPS
-    market, log, spent, slots = Market(), PartLog("compact"), 0.0, 0
+    market, log, spent, slots = Market(), PartLog("compact", scores=scores), 0.0, 0
     for t in range(steps):
         shown = market.step(t)
         slots += int((shown.items >= 0).sum())
@@ -131,10 +132,10 @@ def questions(run: Reading, steps: int) -> Iterator[tuple[str, Callable[[], obje
     )
 
 
-def measured(root: Path, rows: int) -> dict[str, float]:
+def measured(root: Path, rows: int, *, scores: bool) -> dict[str, float]:
     """Everything, by name."""
     store = DiskStore(root)
-    found = write(store, rows)
+    found = write(store, rows, scores=scores)
     found["peak_mb_writing"] = _peak()
     run = Reading(store)
     steps = len(run.parts.events) * PART_STEPS
@@ -154,16 +155,18 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--scores", action="store_true", help="keep the scores of lists")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args()
     with one_thread(), tempfile.TemporaryDirectory() as folder:
-        found = measured(Path(folder), options.rows)
+        found = measured(Path(folder), options.rows, scores=options.scores)
     if options.json:
         print(json.dumps(found))
         return
     print(
         f"{found['rows']:,.0f} rows: {USERS:,} people, {ITEMS:,} items, slate {SLATE}, lists of "
-        f"{LENGTH} with scores, refreshed every {REFRESH} steps"
+        f"{LENGTH} {'with' if options.scores else 'without'} scores, "
+        f"refreshed every {REFRESH} steps"
     )
     for name, value in found.items():
         print(f"{name:52}{value:>16,.{2 if value < 100 else 0}f}")

@@ -43,6 +43,7 @@ from loopaudit.recommenders.border import Capabilities, Requests, Slates
 from loopaudit.recommenders.guard import Guard
 from loopaudit.recommenders.ranking import recommend_best
 from loopaudit.simulation.arms import Arm
+from loopaudit.simulation.events import PART_STEPS
 from loopaudit.simulation.footprint import footprint
 from loopaudit.simulation.log import PartLog
 from loopaudit.simulation.runner import one_thread
@@ -112,7 +113,7 @@ def loop(
 
     Args:
         every: R; NEVER for lists made before the clock starts.
-        log: folder to write parts of ten steps to; "" for none.
+        log: folder to write parts of the log to; "" for none.
     """
     one = world(users, items, every=every, engine=engine)
     store = DiskStore(Path(log)) if log else None
@@ -131,7 +132,7 @@ def loop(
             served += len(one.shown.users)
             if store is not None:
                 part.add(one.columns.t - 1, one.shown, one.platform)
-                if one.columns.t % 10 == 0:
+                if one.columns.t % PART_STEPS == 0:
                     for folder, frame in part.frames().items():
                         store.put_frame(f"{folder}/part-{one.columns.t:05d}.parquet", frame)
         return served
@@ -192,16 +193,16 @@ def small(users: int, repeats: int) -> tuple[dict[str, list[float]], list[Verdic
                     for top in TOPS
                 },
                 "loop, R = 1, list 10": loop(users, 1_000, steps=3, every=1),
-                "loop, R = 10, list 20": loop(users, 1_000, steps=10, every=10),
-                "loop, R = 10, list 20, logged": loop(users, 1_000, steps=10, every=10, log=folder),
+                "loop, R = 10, list 20": loop(users, 1_000, steps=20, every=10),
+                "loop, R = 10, list 20, logged": loop(users, 1_000, steps=20, every=10, log=folder),
                 "NumPy columns, R = 10, list 20": plain(
-                    PlainColumns, users, 1_000, steps=10, every=10
+                    PlainColumns, users, 1_000, steps=20, every=10
                 ),
                 "NumPy columns, R = 10, no measures": plain(
-                    PlainColumns, users, 1_000, steps=10, every=10, measures=False
+                    PlainColumns, users, 1_000, steps=20, every=10, measures=False
                 ),
                 "our own NumPy engine, R = 10": loop(
-                    users, 1_000, steps=10, every=10, engine="numpy"
+                    users, 1_000, steps=20, every=10, engine="numpy"
                 ),
                 "loop, lists made before, list 30": loop(users, 1_000, steps=20, every=NEVER),
                 "NumPy columns, lists made before": plain(
@@ -254,8 +255,8 @@ def large(users: int, repeats: int) -> tuple[dict[str, list[float]], list[Verdic
     rates = compete(
         {
             "floor: matrix product + top-10 by a heap": rerank_floor(users, 5_000, 1, "a heap"),
-            ours: loop(users, 5_000, steps=10, every=10),
-            theirs: plain(PlainColumns, users, 5_000, steps=10, every=10),
+            ours: loop(users, 5_000, steps=20, every=10),
+            theirs: plain(PlainColumns, users, 5_000, steps=20, every=10),
         },
         repeats,
     )

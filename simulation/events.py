@@ -50,9 +50,14 @@ VISITS_A_PART = 2_000_000
 """Visits in one part of the event log at most, where everybody is there in every step."""
 
 
-def part_steps(people: int) -> int:
-    """Steps in one part of the log of a world of so many people, whoever lives how many of them."""
-    return max(1, min(PART_STEPS, VISITS_A_PART // max(people, 1)))
+def part_steps(people: int, checkpoint_every: int = 0) -> int:
+    """Steps in one part of the log of a world of so many people, whoever lives how many of them.
+
+    Args:
+        people: in the world; checkpoint_every: see [study]; what is asked for is never later.
+    """
+    most = min(PART_STEPS, checkpoint_every or PART_STEPS)
+    return max(1, min(most, VISITS_A_PART // max(people, 1)))
 
 
 def part_name(first: int, what: str = "part") -> str:

@@ -113,7 +113,7 @@ class ArmRun:
         self.study, self.index, self.arm, self.store = study, index, arm, store
         self.prefix, self.factories, self.fits, self.tick = prefix, factories, fits, tick
         self.settle_in(f"{arm.name}/{world_name(index)}")
-        self.log = PartLog(study.study.log)
+        self.log = PartLog(study.study.log, scores=study.study.log_scores)
         self.said = SaidLog(study.study.said_to)
         self.clock = CheckpointClock(study.study.checkpoint_every)
         self.series: dict[str, list[float]] = {}
@@ -295,11 +295,14 @@ class ArmRun:
     def part_ends(self, world: World) -> bool:
         """Whether the step just lived is the last one of a part of the log."""
         t = world.columns.t
-        return t % part_steps(len(world.columns.users)) == 0 or t == self.study.study.steps
+        return t % self._part_steps(world) == 0 or t == self.study.study.steps
+
+    def _part_steps(self, world: World) -> int:
+        return part_steps(len(world.columns.users), self.study.study.checkpoint_every)
 
     def write_part(self, world: World) -> None:
         """The steps lived since the last part, as files."""
-        last, length = world.columns.t - 1, part_steps(len(world.columns.users))
+        last, length = world.columns.t - 1, self._part_steps(world)
         begun = last - last % length
         file = f"{self.place}/{part_name(begun)}"
         for what, frame in self.log.frames().items():

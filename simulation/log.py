@@ -9,6 +9,7 @@ themselves.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -64,10 +65,12 @@ class PartLog:
 
     Args:
         kind: "compact" or "full"; see [study] log.
+        scores: whether a compact log keeps those of lists; see [study] log_scores.
     """
 
-    def __init__(self, kind: Literal["compact", "full"]) -> None:
+    def __init__(self, kind: Literal["compact", "full"], *, scores: bool = False) -> None:
         self.kind = kind
+        self.scores = scores
         self._visits: list[pl.DataFrame] = []
         self._plain = _Plain()
         self._lists: list[pl.DataFrame] = []
@@ -87,7 +90,8 @@ class PartLog:
             self._lists.append(lists.with_columns(step=pl.lit(step, pl.Int32)))
         elif len(served.asked):
             version = np.full(len(served.asked), step, np.int32)
-            self._lists.append(_lists(served.asked, served.lists, version, platform))
+            made = served.lists if self.scores else replace(served.lists, scores=None)
+            self._lists.append(_lists(served.asked, made, version, platform))
         told, page = shown.feedback, served.page
         more = (shown.from_friends, told.rejected, told.rating, told.dwell_seconds)
         if all(one is None for one in more):

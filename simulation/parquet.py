@@ -11,7 +11,7 @@ its metadata are structures of the Thrift compact protocol.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,9 +26,10 @@ _WORTH_IT = 5_000
 _MAGIC = b"PAR1"
 _INT32, _INT64, _FLOAT, _BYTES = 1, 2, 4, 6  # physical types
 _REQUIRED, _OPTIONAL, _REPEATED = 0, 1, 2
-_PLAIN, _RLE, _DICTIONARY = 0, 3, 8  # encodings
+_PLAIN, _RLE, _DELTA, _DICTIONARY = 0, 3, 5, 8  # encodings
 _UTF8, _LIST = 0, 3  # converted types
 _FEW_RUNS = 256
+_RISING = 7 / 8
 
 _TYPES: dict[object, tuple[int, int | None]] = {
     pl.Int32(): (_INT32, None),
@@ -61,8 +62,8 @@ def write(frame: pl.DataFrame, file: BinaryIO) -> None:
     at = len(_MAGIC)
     groups: list[Field] = []
     columns = [_schema(series) for series in frame]
-    for first in range(0, len(frame), ROWS_A_GROUP):
-        rows = frame.slice(first, ROWS_A_GROUP)
+    for first, length in _groups(frame):
+        rows = frame.slice(first, length)
         begin = at
         chunks: list[Field] = []
         for series in rows:
@@ -77,6 +78,22 @@ def write(frame: pl.DataFrame, file: BinaryIO) -> None:
     schema = [root, *(element for column in columns for element in column)]
     told = thrift({1: 1, 2: schema, 3: Long(len(frame)), 4: groups, 6: b"loopaudit"})
     file.write(told + len(told).to_bytes(4, "little") + _MAGIC)
+
+
+def _groups(frame: pl.DataFrame) -> Iterator[tuple[int, int]]:
+    """First row and length of each row group.
+
+    A table put together from large pieces has each in groups of its own: a group that crossed two
+    would have to be copied together first.
+    """
+    pieces = frame.to_series(0).chunk_lengths()
+    if min(pieces) < _WORTH_IT:
+        pieces = [len(frame)]
+    begin = 0
+    for piece in pieces:
+        for first in range(0, piece, ROWS_A_GROUP):
+            yield begin + first, min(ROWS_A_GROUP, piece - first)
+        begin += piece
 
 
 # -- metadata --------------------------------------------------------------------------------------
@@ -159,12 +176,14 @@ class _Chunk:
 
     Attributes:
         physical: type; path: of the leaf in the schema; levels: how many values, nulls included.
+        encoding: of the values.
         dictionary, data: pieces of the pages; the first may be missing.
     """
 
     physical: int
     path: list[bytes]
     levels: int
+    encoding: int
     dictionary: list[Bytes]
     data: list[Bytes]
 
@@ -175,7 +194,7 @@ class _Chunk:
 
     def described(self, at: int) -> dict[int, Field]:
         """Its metadata, where it begins at a byte of the file."""
-        encodings: list[Field] = [_PLAIN, _RLE, *([_DICTIONARY] if self.dictionary else [])]
+        encodings: list[Field] = [_PLAIN, _RLE, *([self.encoding] if self.encoding else [])]
         size = Long(self.size)
         told: dict[int, Field] = {1: self.physical, 2: encodings, 3: list(self.path), 4: 0}
         told |= {5: Long(self.levels), 6: size, 7: size}
@@ -201,14 +220,14 @@ def _chunk(series: pl.Series) -> _Chunk:
     else:
         one = _words(series) if series.dtype == pl.String else _integers(series.to_numpy())
     data: list[Bytes] = [levels, *one.values]
-    size, encoding = _bytes(data), _DICTIONARY if one.n_known else _PLAIN
+    size, encoding = _bytes(data), _DICTIONARY if one.n_known else one.encoding
     head = {1: n, 2: encoding, 3: _RLE, 4: _RLE}
     page = [thrift({1: 0, 2: size, 3: size, 5: head}), *data]
     if not one.n_known:
-        return _Chunk(physical, path, n, [], page)
+        return _Chunk(physical, path, n, encoding, [], page)
     size = len(one.known)
     kept = [thrift({1: 2, 2: size, 3: size, 7: {1: one.n_known, 2: _PLAIN}}), one.known]
-    return _Chunk(physical, path, n, kept, page)
+    return _Chunk(physical, path, n, encoding, kept, page)
 
 
 @dataclass(frozen=True)
@@ -218,11 +237,13 @@ class _Encoded:
     Attributes:
         values: pieces: the values themselves, or codes into a dictionary.
         known: the dictionary; n_known: how many values are in it, 0 if there is none.
+        encoding: of values that are themselves there.
     """
 
     values: list[Bytes]
     known: Bytes = b""
     n_known: int = 0
+    encoding: int = _PLAIN
 
 
 def _unnested(series: pl.Series) -> tuple[int, bytes, pl.Series]:
@@ -286,7 +307,8 @@ def _words(series: pl.Series) -> _Encoded:
 
 
 def _integers(values: NDArray[np.integer]) -> _Encoded:
-    """Integers in the way that fits them: as runs, or as distances from the least, or see below."""
+    """Integers in the way that fits them: as runs, as steps up, as distances from the least, or as
+    below."""
     from . import packing
 
     wide = np.dtype(np.int32 if values.itemsize < 8 else values.dtype)
@@ -294,7 +316,7 @@ def _integers(values: NDArray[np.integer]) -> _Encoded:
         return _Encoded([])
     if wide != np.int32:  # masks: few, and far from one another
         return _numbered(values, wide)
-    low, high, runs = (int(one) for one in packing.survey(values))
+    low, high, runs, rises = (int(one) for one in packing.survey(values))
     if runs <= _FEW_RUNS:
         starts = np.empty(runs + 1, np.int64)
         packing.run_starts(values, starts)
@@ -305,6 +327,8 @@ def _integers(values: NDArray[np.integer]) -> _Encoded:
             for value, length in zip(held, np.diff(starts).tolist(), strict=True)
         )
         return _Encoded([bytes([width]), told], _raw(np.array(distinct, wide)), len(distinct))
+    if rises > len(values) * _RISING and high - low < 1 << 30:
+        return _risen(values.astype(np.int32, copy=False))
     if high - low >= max(len(values) // 8, 1024):
         return _numbered(values, wide)
     width = (high - low).bit_length()
@@ -312,12 +336,26 @@ def _integers(values: NDArray[np.integer]) -> _Encoded:
     return _Encoded([bytes([width]), *_packed(values, width, low)], _raw(known), len(known))
 
 
+def _risen(values: NDArray[np.int32]) -> _Encoded:
+    """Integers as differences, of which neighbours are alike: people in the order of their ids."""
+    from .packing import DELTA_BLOCK, DELTA_MINIBLOCK, pack_deltas
+
+    blocks = -(-len(values) // DELTA_BLOCK)
+    out = np.empty(blocks * (16 + 5 * DELTA_BLOCK), np.uint8)
+    size = int(pack_deltas(values, out))
+    sizes = varint(DELTA_BLOCK) + varint(DELTA_BLOCK // DELTA_MINIBLOCK) + varint(len(values))
+    first = int(values[0])
+    head = sizes + varint(2 * first if first >= 0 else -2 * first - 1)
+    return _Encoded([head, out[:size].data], encoding=_DELTA)
+
+
 def _numbered(values: NDArray[np.integer], wide: np.dtype[np.integer]) -> _Encoded:
     """Integers as numbers of the different ones; as they are, if there are too many of these."""
     from .packing import numbered
 
     room = max(len(values) // 8, 1024)
-    codes, found = np.empty(len(values), np.uint32), np.empty(room, values.dtype)
+    small = np.dtype(np.uint16 if room <= 1 << 16 else np.uint32)
+    codes, found = np.empty(len(values), small), np.empty(room, values.dtype)
     table = np.full(1 << (2 * room - 1).bit_length(), -1, np.int32)
     n = int(numbered(values, table, found, codes))
     if n < 0:

@@ -57,6 +57,10 @@ class StudySection(Section):
         default="compact",
         description="compact: lists once and visits that point into them; full: a row a slot",
     )
+    log_scores: bool = Field(
+        default=False,
+        description="keep the scores of lists in a compact log too: two thirds of its bytes",
+    )
     said_to: Annotated[int, Field(ge=0)] = Field(
         default=100,
         description="people of a world of whom is kept what a recommender told them in words, "
@@ -64,8 +68,9 @@ class StudySection(Section):
     )
     checkpoint_every: Annotated[int, Field(ge=0)] = Field(
         default=0,
-        description="steps between checkpoints, kept at the end of a part of the log (10 steps); "
-        "0 = every part, unless that would cost over a tenth of the time",
+        description="steps between checkpoints, kept at the end of a part of the log, which has "
+        "10 steps at most and never more than this; 0 = every part, unless that would cost over a "
+        "tenth of the time",
     )
 
 

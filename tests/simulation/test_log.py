@@ -29,7 +29,13 @@ KINDS = ("compact", "full")
 def study(*recommenders, **tables):
     return study_from(
         {
-            "study": {"steps": 23, "worlds": 2, "seed": 4, **tables.pop("study", {})},
+            "study": {
+                "steps": 23,
+                "worlds": 2,
+                "seed": 4,
+                "log_scores": True,
+                **tables.pop("study", {}),
+            },
             "world": {"users": 40, "items": 60, "topics": 5, "history": 6.0},
             "recommenders": list(recommenders),
             "audit": {"sensitivity_worlds": 0, **tables.pop("audit", {})},
@@ -67,6 +73,17 @@ def test_compact_and_full_logs_hold_the_same_rows(schedule, users):
         assert some.filter(pl.col("slots") > 0).equals(all_)
     told = compact.events("ease", 1).select("rejected", "dwell_seconds", "value").collect()
     assert (told["rejected"].sum() > 0) == (told["dwell_seconds"].count() > 0) == bool(users)
+
+
+def test_scores_are_kept_where_they_are_asked_for():
+    asked = {"name": "ease"}, {"name": "random", "label": "dice"}
+    whole, plain = (
+        simulate(study(*asked, study={"worlds": 1, "log_scores": kept})).events("ease", 0).collect()
+        for kept in (True, False)
+    )
+    assert whole["score"].null_count() == 0
+    assert plain["score"].null_count() == len(plain)
+    assert plain.drop("score").equals(whole.drop("score"))
 
 
 @pytest.mark.parametrize("every", [1, 6])
@@ -218,6 +235,7 @@ def test_parts_of_the_log_can_be_asked_for(tmp_path):
 
 def test_a_large_world_has_shorter_parts_of_the_same_log(tmp_path, monkeypatch):
     assert [events.part_steps(n) for n in (1, 200_000, 1_000_000, 10**8)] == [10, 10, 2, 1]
+    assert [events.part_steps(40, every) for every in (0, 7, 50)] == [10, 7, 10]
     asked = study({"name": "ease", "refresh_every": 6, "list_length": 25}, study={"worlds": 1})
     whole = simulate(asked, out=tmp_path / "whole", workers=1).events("ease", 0).collect()
     monkeypatch.setattr(events, "VISITS_A_PART", 170)  # four steps of 40 people
@@ -256,7 +274,7 @@ def test_ten_million_rows_are_written_and_audited_in_bounded_memory():
     )
     found = json.loads(said.stdout)
     assert found["rows"] == 10_000_000
-    assert found["bytes_per_row"] < 6.2  # 5.9 in docs/log.md
+    assert found["bytes_per_row"] < 1.5  # 1.4 in docs/log.md
     peaks = {name: value for name, value in found.items() if name.startswith("peak_mb")}
     assert len(peaks) == 4
     assert max(peaks.values()) < 900, peaks  # 715 for a log ten times as long

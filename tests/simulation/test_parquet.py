@@ -16,6 +16,10 @@ INTEGERS = {
     "a small range": (np.arange(6000) * 7 % 40, pl.Int32),
     "a range below nothing": (np.arange(6000) % 5 - 3, pl.Int32),
     "no two alike": (np.arange(6000) * 300_007 % 2**31, pl.Int32),
+    "steps up": (np.cumsum(np.arange(6000) * 31 % 257), pl.Int32),
+    "steps up and far back": (np.tile(np.arange(-900, 600) * 299, 4), pl.Int32),
+    "steps up, then down": (np.r_[np.arange(5900) * 90_000, np.arange(100, 0, -1)], pl.Int32),
+    "a block and one": (np.arange(128 * 47 + 2), pl.Int32),
     "bytes": (np.arange(6000) * 31 % 256, pl.UInt8),
     "masks": (2 ** (np.arange(6000) * 7 % 64).astype(np.uint64), pl.UInt64),
     "masks, no two alike": (np.arange(6000).astype(np.uint64) * 2**51, pl.UInt64),
@@ -78,6 +82,23 @@ def test_a_table_of_several_row_groups_is_read_as_it_was_written(monkeypatch):
     assert read(content).equals(frame)
     late = pl.scan_parquet(io.BytesIO(content)).filter(pl.col("user") == 6200).collect()
     assert late["items"].to_list() == [[18600, 18601, 18602]]
+
+
+def test_people_in_the_order_of_their_ids_take_next_to_nothing():
+    here = np.random.default_rng(0).random((20, 10_000)) < 0.3
+    for flags, bits in ((here, 5), (np.ones_like(here), 0.5)):
+        frame = pl.DataFrame({"user": np.nonzero(flags)[1].astype(np.int32)})
+        content = written(frame)
+        assert read(content).equals(frame)
+        assert len(content) * 8 < bits * len(frame)
+
+
+def test_pieces_of_a_table_are_row_groups_of_their_own():
+    pieces = [pl.DataFrame({"x": np.arange(n, dtype=np.int32)}) for n in (5000, 7000)]
+    assert pl.read_parquet(io.BytesIO(written(pl.concat(pieces)))).equals(pl.concat(pieces))
+    small = [pl.DataFrame({"x": np.arange(n, dtype=np.int32)}) for n in (5000, 10)]
+    whole = pl.concat(small, rechunk=True)
+    assert written(pl.concat(small, rechunk=False)) == written(whole)
 
 
 def test_the_same_table_is_the_same_bytes():
