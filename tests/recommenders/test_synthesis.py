@@ -36,10 +36,9 @@ def small(monkeypatch):
             {
                 "hidden_size": 32,
                 "discriminator_size": 16,
-                "epochs": 40,
+                "epochs": 30,
                 "batch_size": 16,
-                "reg": 0.0,
-                "zero_weight": 1.0,
+                "zero_weight": 0.05,
                 "learning_rate": 3e-3,
             },
         ),

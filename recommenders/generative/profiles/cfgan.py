@@ -2,7 +2,9 @@
 
 D.-K. Chae, J.-S. Kang, S.-W. Kim & J.-T. Lee, "CFGAN: A Generic Collaborative Filtering Framework
 based on Generative Adversarial Networks", CIKM 2018, with zero reconstruction and partial masking
-(their CFGAN-ZP). Its generator sees no noise, so that it is an autoencoder with a learned loss
+(their CFGAN-ZP), and as their published code has it: sigmoid hidden layers, a generator whose
+output is linear, a pull to zero that is summed over what it is drawn for, and L2 in the generator's
+loss alone. Its generator sees no noise, so that it is an autoencoder with a learned loss
 (F. B. Perez Maurera, M. Ferrari Dacrema & P. Cremonesi, ECIR 2022, arXiv 2201.01815); here noise
 can be given to it, and then it generates. Whether its modes collapse shows in the coverage and the
 Gini coefficient of its lists (``loopaudit evaluate``), beside those of EASE.
@@ -31,7 +33,7 @@ from ..training_loop import Learner, TrainsInEpochs, falling, random_batches
 
 
 class _Generator(nn.Module):
-    """(condition, noise) to a vector of interactions in (0, 1)."""
+    """(condition, noise) to a vector of interactions."""
 
     def __init__(self, width: int, noise: int, hidden: int, luck: torch.Generator) -> None:
         super().__init__()
@@ -39,7 +41,7 @@ class _Generator(nn.Module):
         self.outof = linear(hidden, width, luck)
 
     def forward(self, c: Tensor) -> Tensor:
-        return torch.sigmoid(self.outof(torch.tanh(self.into(c))))  # (batch, width)
+        return self.outof(torch.sigmoid(self.into(c)))  # type: ignore[no-any-return]  # (batch, width)
 
 
 class _Discriminator(nn.Module):
@@ -51,7 +53,7 @@ class _Discriminator(nn.Module):
         self.outof = linear(hidden, 1, luck)
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        h = torch.tanh(self.into(torch.cat([x, c], dim=1)))  # (batch, hidden)
+        h = torch.sigmoid(self.into(torch.cat([x, c], dim=1)))  # (batch, hidden)
         return self.outof(h)[:, 0]  # type: ignore[no-any-return]  # (batch,)
 
 
@@ -60,7 +62,7 @@ class CFGAN(TrainsInEpochs):
 
     By items (the better one in the paper) a row is an item's buyers, and only people who were
     there at the fit are answered for themselves, others with the mean over all people. By users a
-    row is a history, and any history folds in. Scores are generated interactions in (0, 1).
+    row is a history, and any history folds in. Scores are generated interactions, near 0 and 1.
 
     Args:
         based: "item" or "user": what a row is.
@@ -68,11 +70,11 @@ class CFGAN(TrainsInEpochs):
         noise_size: length of the normal noise the generator is given; with 0 it is deterministic.
         mask_share: share of what was not bought that the discriminator sees too (partial masking).
         zero_share: share of what was not bought that is pulled to 0 (zero reconstruction).
-        zero_weight: weight of that pull: its mean square over those entries.
-        reg: decoupled L2 decay of both networks.
+        zero_weight: weight of that pull: the sum of squares over those entries.
+        reg: weight of half the squared length of the generator's parameters in its loss.
         learning_rate: of both; it falls linearly to 0 over the epochs.
         generator_steps, discriminator_steps: passes of each in an epoch.
-        batch_size: rows per step.
+        batch_size: rows per step of the generator; of the discriminator twice as many.
         epochs: when fitting; updates fit again.
         seed: mixed into the seeds of ``fit``, ``update`` and the requests.
 
@@ -91,15 +93,15 @@ class CFGAN(TrainsInEpochs):
         hidden_size: int = 400,
         discriminator_size: int = 125,
         noise_size: int = 8,
-        mask_share: float = 0.1,
+        mask_share: float = 0.7,
         zero_share: float = 0.7,
-        zero_weight: float = 50.0,
-        reg: float = 0.1,
+        zero_weight: float = 0.03,
+        reg: float = 1e-3,
         learning_rate: float = 1e-3,
-        generator_steps: int = 2,
-        discriminator_steps: int = 1,
-        batch_size: int = 64,
-        epochs: int = 25,
+        generator_steps: int = 4,
+        discriminator_steps: int = 2,
+        batch_size: int = 32,
+        epochs: int = 40,
         seed: int = 0,
     ) -> None:
         if based not in ("item", "user"):
@@ -138,10 +140,9 @@ class CFGAN(TrainsInEpochs):
         width = self.n_items if self.based == "user" else max(1, self.taken.shape[0])
         self.generator = _Generator(width, self.noise_size, self.hidden_size, luck)
         self.discriminator = _Discriminator(width, self.discriminator_size, luck)
-        self.adam, self.adam_of_discriminator = (
-            torch.optim.AdamW(network.parameters(), weight_decay=self.reg, fused=True)
-            for network in (self.generator, self.discriminator)
-        )
+        of_both = self.generator.parameters(), self.discriminator.parameters()
+        self.adam = torch.optim.Adam(of_both[0], weight_decay=self.reg, fused=True)
+        self.adam_of_discriminator = torch.optim.Adam(of_both[1], fused=True)
         self.losses = []
 
     def _learners(self) -> dict[str, Learner]:
@@ -175,7 +176,8 @@ class CFGAN(TrainsInEpochs):
         turns = ["D"] * self.discriminator_steps + ["G"] * self.generator_steps
         for epoch in self._epochs(self.epochs, luck, progress, rate=falling(self.learning_rate)):
             for turn in turns:  # all of an epoch at the rate of its beginning
-                for batch in random_batches(rows.shape[0], self.batch_size, luck):
+                size = self.batch_size if turn == "G" else 2 * self.batch_size
+                for batch in random_batches(rows.shape[0], size, luck):
                     c = torch.from_numpy(rows[batch].toarray())  # (batch, width)
                     if turn == "G":
                         epoch.step(self.adam, self._loss_of_generator(c, luck), weight=len(c))
@@ -206,11 +208,11 @@ class CFGAN(TrainsInEpochs):
 
     def _loss_of_generator(self, c: Tensor, luck: torch.Generator) -> Tensor:
         """- log D(generated | c) (the form that does not saturate, I. Goodfellow et al. 2014),
-        and the mean square of what should be zero."""
+        and the squares of what should be zero."""
         x = self._generated(c, luck)  # (batch, width)
         fooled = F.softplus(-self.discriminator(self._seen(x, c, luck), c))  # (batch,)
         zero = self._some(c, self.zero_share, luck)  # (batch, width)
-        pull = (zero * x**2).sum(dim=1) / zero.sum(dim=1).clamp(min=1.0)  # (batch,)
+        pull = (zero * x**2).sum(dim=1)  # (batch,)
         return (fooled + self.zero_weight * pull).mean()
 
     # -- answers -------------------------------------------------------------------------------

@@ -64,13 +64,20 @@ class Schedule:
 
 
 class Denoiser(nn.Module):
-    """(noisy vector, step) to the clean vector, a history or a code: one hidden layer."""
+    """(noisy vector, step) to the clean vector, a history or a code.
 
-    def __init__(self, width: int, hidden: int, time: int, luck: torch.Generator) -> None:
+    width-hidden-width, or, with a middle, width-hidden-middle-hidden-width.
+    """
+
+    def __init__(
+        self, width: int, hidden: int, middle: int, time: int, luck: torch.Generator
+    ) -> None:
         super().__init__()
         self.time_size = time
         self.time = linear(time, time, luck)
         self.into = linear(width + time, hidden, luck)
+        between = [(hidden, middle), (middle, hidden)] if middle else []
+        self.between = nn.ModuleList(linear(*sizes, luck) for sizes in between)
         self.outof = linear(hidden, width, luck)
 
     def forward(self, x: Tensor, t: Tensor, share: float, luck: torch.Generator | None) -> Tensor:
@@ -80,6 +87,8 @@ class Denoiser(nn.Module):
         waves = torch.cat([angle.cos(), angle.sin()], dim=1)  # (batch, time)
         x = dropout(x, share, luck)  # (batch, width)
         hidden = torch.tanh(self.into(torch.cat([x, self.time(waves)], dim=1)))  # (batch, hidden)
+        for layer in self.between:
+            hidden = torch.tanh(layer(hidden))  # (batch, middle), then (batch, hidden)
         return self.outof(hidden)  # type: ignore[no-any-return]  # (batch, width)
 
 
@@ -90,6 +99,8 @@ class DiffRec(Autoencoder):
 
     Args:
         hidden_size: width of the denoiser.
+        middle_size: width of its middle layer, between two hidden ones, as in the authors' code
+            for MovieLens 1M; 0 for a single hidden layer, as there for the larger catalogs.
         time_size: length of the step's embedding, even.
         steps: T, of the noise.
         noise_scale, noise_min, noise_max: of its schedule.
@@ -111,6 +122,7 @@ class DiffRec(Autoencoder):
         self,
         *,
         hidden_size: int = 600,
+        middle_size: int = 0,
         time_size: int = 10,
         steps: int = 5,
         noise_scale: float = 1.0,
@@ -143,6 +155,7 @@ class DiffRec(Autoencoder):
                 most = "" if least else f" and at most steps = {steps}"
                 raise UserError(f"{name} must be at least {least}{most}, got {value}")
         self.hidden_size = hidden_size
+        self.middle_size = middle_size
         self.time_size = time_size
         self.schedule = Schedule(steps, noise_scale, noise_min, noise_max)
         self.sampling_steps = sampling_steps or steps
@@ -165,7 +178,7 @@ class DiffRec(Autoencoder):
         self.n_met = np.zeros(self.schedule.steps, dtype=np.int64)
 
     def _network(self, n_items: int, luck: torch.Generator) -> nn.Module:
-        return Denoiser(n_items, self.hidden_size, self.time_size, luck)
+        return Denoiser(n_items, self.hidden_size, self.middle_size, self.time_size, luck)
 
     def _loss(self, x: Tensor, done: float, luck: torch.Generator) -> Tensor:
         t, times = self._draw_steps(len(x), luck)  # (batch,) each

@@ -25,7 +25,7 @@ class _Network(nn.Module):
     ) -> None:
         super().__init__()
         self.posterior = linear(n_items, 2 * latent, luck)
-        self.denoiser = Denoiser(latent, hidden, time, luck)
+        self.denoiser = Denoiser(latent, hidden, 0, time, luck)
         self.logits = linear(latent, n_items, luck)
 
     def encode(

@@ -3,7 +3,7 @@
 I. Shenbin, A. Alekseev, E. Tutubalina, V. Malykh & S. Nikolenko, "RecVAE: a New Variational
 Autoencoder for Top-N Recommendations with Implicit Feedback", WSDM 2020 (arXiv 1912.11160):
 densely connected encoder layers with swish and layer normalisation, a linear decoder, a prior that
-holds the posterior near the one of the epoch before, a KL weight in proportion to the length of a
+holds the posterior near the one of the turn before, a KL weight in proportion to the length of a
 history, and encoder and decoder trained in turns, the decoder without dropout. Falling learning
 rate and decoupled weight decay as in multvae.py.
 """
@@ -26,7 +26,7 @@ from ..networks import dropout, entered, linear
 from .autoencoder import Autoencoder
 
 _PRIOR = (3 / 20, 3 / 4, 1 / 10)
-"""Shares of the prior: N(0, I), the posterior before this epoch, and N(0, e^10 I): the paper's."""
+"""Shares of the prior: N(0, I), the posterior before this turn, and N(0, e^10 I): the paper's."""
 _WIDE = 10.0
 """Log variance of the third."""
 
@@ -142,11 +142,13 @@ class RecVAE(Autoencoder):
         return _Network(n_items, self.hidden_size, self.latent_size, self.layers, luck)
 
     def _epoch(self, epoch: int) -> None:
-        """Whose turn it is; an encoder about to be trained is held near what it is now."""
-        self._decodes = epoch % (self.encoder_epochs + 1) == self.encoder_epochs
+        """Whose turn it is; for all passes of its turn an encoder is held near what it was before,
+        as in the authors' code."""
+        turn = epoch % (self.encoder_epochs + 1)
+        self._decodes = turn == self.encoder_epochs
         self.network.encoder.requires_grad_(not self._decodes)
         self.network.decoder.requires_grad_(self._decodes)
-        if not self._decodes:
+        if turn == 0:
             self._before = deepcopy(self.network.encoder).requires_grad_(False)
 
     def _loss(self, x: Tensor, done: float, luck: torch.Generator) -> Tensor:
