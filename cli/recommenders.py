@@ -102,6 +102,10 @@ def evaluate(
     validation: Annotated[
         bool, typer.Option("--validation", help="Measure on the validation part, to choose --set.")
     ] = False,
+    validation_last: Annotated[
+        bool,
+        typer.Option("--validation-last", help="The same on each person's last tenth of train."),
+    ] = False,
     keep: Annotated[
         str,
         typer.Option(
@@ -135,6 +139,7 @@ def evaluate(
             columns=column_map(columns or ()),
             split_name=split,
             on_validation=validation,
+            on_last=validation_last,
         )
         if seeds == 1:
             found = measure(

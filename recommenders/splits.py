@@ -188,13 +188,26 @@ def _lines(path: Path) -> NDArray[np.int32]:
         raise UserError(f"{path} is not a text of user and item numbers: {error}") from None
 
 
-def split_validation(on: Split) -> Split:
+def split_validation(on: Split, *, last: bool = False) -> Split:
     """The split that settings are chosen on: its test is the validation part, the real test is
     nowhere in it.
 
     Where there is no validation part, a tenth of each person's training rows, drawn at random,
     takes its place. People held out whole (strong generalisation) are left out.
+
+    Args:
+        on: the split that the settings are for.
+        last: takes each person's last tenth of train instead, whatever validation part there is:
+            where a test is what comes next, this is most like it.
     """
+    if last:
+        rank, count = rank_within_user(on.train, -np.arange(len(on.train)), -on.train.step)
+        return _cut(
+            f"{on.id}, the last tenth of train",
+            on.train,
+            rank < np.rint(0.1 * count),
+            np.zeros(len(on.train), dtype=np.bool_),
+        )
     if len(on.valid) == 0:
         inner = split_random(on.train, test=0.1, valid=0.0)
         return Split(f"{on.id}, a tenth of train", inner.train, inner.valid, inner.test)

@@ -107,6 +107,7 @@ def opened(
     columns: Mapping[str, str],
     split_name: str,
     on_validation: bool = False,
+    on_last: bool = False,
 ) -> Data:
     """Read and split the data of an evaluation.
 
@@ -116,6 +117,7 @@ def opened(
         folder, columns: of the dataset.
         split_name: random, leave-last-out, time or strong.
         on_validation: the validation part in place of the test, for choosing settings.
+        on_last: each person's last tenth of train in its place.
 
     Raises:
         UserError: data that cannot be read.
@@ -136,7 +138,9 @@ def opened(
         invented = market(users=600, items=400, topics=12, seed=7)
         catalog, called = invented.catalog, "the synthetic market"
         on = split(invented.log, split_name)
-    return Data(called, split_validation(on) if on_validation else on, catalog, attributes)
+    if on_validation or on_last:
+        on = split_validation(on, last=on_last)
+    return Data(called, on, catalog, attributes)
 
 
 def refuse_strangers(names: Sequence[str], args: Mapping[str, Mapping[str, object]]) -> None:

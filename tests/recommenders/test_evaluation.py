@@ -384,6 +384,17 @@ def test_settings_are_chosen_where_the_test_is_not_in_sight(tmp_path):
     assert held
 
 
+def test_the_last_tenth_of_train_can_stand_in_for_a_test_of_what_comes_next():
+    log = small_log(per_user=20)
+    given = split_random(log, test=0.0001, valid=0.0)
+    on = split_validation(given, last=True)
+    assert len(on.valid) == 0
+    for user in range(log.n_users):
+        mine = np.sort(log.step[log.user == user])
+        assert np.array_equal(np.sort(on.test.step[on.test.user == user]), mine[-2:])
+        assert np.array_equal(np.sort(on.train.step[on.train.user == user]), mine[:-2])
+
+
 def test_precision_counts_hits_by_places(tmp_path):
     result = evaluate(Fixed(), hand_made_split(tmp_path), ks=(2,))
     assert result.per_user["precision@2"].tolist() == [1.0, 0.5]
