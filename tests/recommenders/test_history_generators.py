@@ -45,7 +45,7 @@ def small():
         MultVAE(hidden_size=32, latent_size=8, epochs=30, batch_size=16),
         MultDAE(latent_size=16, epochs=30, batch_size=16),
         RecVAE(hidden_size=32, latent_size=8, layers=2, epochs=60, batch_size=16),
-        DiffRec(hidden_size=32, epochs=40, batch_size=16, learning_rate=5e-3),
+        DiffRec(hidden_size=32, middle_size=16, epochs=40, batch_size=16, learning_rate=5e-3),
         LDiffRec(hidden_size=16, latent_size=8, epochs=40, batch_size=16),
     ]
 
@@ -180,6 +180,13 @@ def test_encoder_and_decoder_are_trained_in_turns():
             if not np.array_equal(states[epoch][part], states[epoch - 1][part])
         ]
         assert moved == turns
+
+
+def test_the_encoder_is_held_near_what_it_was_before_its_whole_turn():
+    model = RecVAE(hidden_size=8, latent_size=4, layers=2, encoder_epochs=2, epochs=6)
+    held = []
+    model.fit(two_tastes(), catalog(40), progress=lambda *_: held.append(model._before))
+    assert [held[i] is held[i - 1] for i in range(1, 6)] == [True, True, False, True, True]
 
 
 def test_the_composite_prior_is_the_mixture_of_its_three_densities():

@@ -36,7 +36,7 @@ def small(monkeypatch):
             {
                 "hidden_size": 32,
                 "discriminator_size": 16,
-                "epochs": 30,
+                "epochs": 150,
                 "batch_size": 16,
                 "zero_weight": 0.05,
                 "learning_rate": 3e-3,

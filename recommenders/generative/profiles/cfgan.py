@@ -74,7 +74,7 @@ class CFGAN(TrainsInEpochs):
         reg: weight of half the squared length of the generator's parameters in its loss.
         learning_rate: of both; it falls linearly to 0 over the epochs.
         generator_steps, discriminator_steps: passes of each in an epoch.
-        batch_size: rows per step of the generator; of the discriminator twice as many.
+        batch_size: rows per step.
         epochs: when fitting; updates fit again.
         seed: mixed into the seeds of ``fit``, ``update`` and the requests.
 
@@ -98,10 +98,10 @@ class CFGAN(TrainsInEpochs):
         zero_weight: float = 0.03,
         reg: float = 1e-3,
         learning_rate: float = 1e-3,
-        generator_steps: int = 4,
-        discriminator_steps: int = 2,
-        batch_size: int = 32,
-        epochs: int = 40,
+        generator_steps: int = 2,
+        discriminator_steps: int = 1,
+        batch_size: int = 64,
+        epochs: int = 50,
         seed: int = 0,
     ) -> None:
         if based not in ("item", "user"):
@@ -176,8 +176,7 @@ class CFGAN(TrainsInEpochs):
         turns = ["D"] * self.discriminator_steps + ["G"] * self.generator_steps
         for epoch in self._epochs(self.epochs, luck, progress, rate=falling(self.learning_rate)):
             for turn in turns:  # all of an epoch at the rate of its beginning
-                size = self.batch_size if turn == "G" else 2 * self.batch_size
-                for batch in random_batches(rows.shape[0], size, luck):
+                for batch in random_batches(rows.shape[0], self.batch_size, luck):
                     c = torch.from_numpy(rows[batch].toarray())  # (batch, width)
                     if turn == "G":
                         epoch.step(self.adam, self._loss_of_generator(c, luck), weight=len(c))
