@@ -85,7 +85,7 @@ def _summary_row(f: Finding) -> str:
     cells = (
         f"{_SYMBOLS[f.verdict]} {f.verdict}",
         markdown(f.recommender),
-        markdown(f.check.statistic) + ("" if f.check.role == "gate" else " (informs only)"),
+        markdown(words.named(f)),
         markdown(effect_text(f) if f.effect is not None else f"not measured: {f.because}"[:160]),
         markdown(f"{words.threshold(f.check)} {f.check.unit_label}"),
     )

@@ -95,14 +95,25 @@ def _strip_row(target: str, mine: Sequence[Finding], axis: Axis) -> StripRow:
         forest=strip_forest(shown, axis),
         described=described(shown),
         link=anchor(shown.key),
-        more=(f"Open: {words.flip_words(shown)}. " if shown.standing is not shown.verdict else "")
-        + (
-            f"Other deciding {'check' if len(others) == 1 else 'checks'}: "
-            f"{words.tally_text(others)}."
-            if others
-            else ""
-        ),
+        more=" ".join(_asides(shown, others, mine)),
     )
+
+
+def _asides(shown: Finding, others: Sequence[Finding], mine: Sequence[Finding]) -> Iterable[str]:
+    """What else a reader must know who reads of a family only its row on the first screen."""
+    if shown.standing is not shown.verdict:
+        yield f"Open: {words.flip_words(shown)}."
+    if others:
+        checks = "check" if len(others) == 1 else "checks"
+        yield f"Other deciding {checks}: {words.tally_text(others)}."
+    if told := [f for f in by_weight(mine) if f not in (shown, *others) and words.warns(f)]:
+        yield f"Above its threshold, though it only informs: {words.listed(map(_brief, told))}."
+
+
+def _brief(finding: Finding) -> str:
+    """ "consumption narrower than without a recommender (0.50 bits)"."""
+    effect = words.number(finding.effect, words.decimals_for(finding))
+    return f"{finding.check.statistic} ({effect} {finding.check.unit_label})"
 
 
 def effect_text(finding: Finding) -> str:

@@ -220,7 +220,7 @@ class Report:
         for f in self.findings:
             table.add_row(
                 Text(f.recommender),
-                Text(f.check.statistic + ("" if f.check.role == "gate" else " (informs only)")),
+                Text(words.named(f)),
                 Text(effect_text(f) if f.effect is not None else (f.because or "not measured")),
                 Text(words.threshold(f.check) + f" {f.check.unit_label}"),
                 Text(str(f.verdict), style=_COLOURS[f.verdict]),
@@ -249,7 +249,7 @@ class Report:
         cell = "padding:.25em .9em .25em 0;text-align:left"
         rows = "".join(
             f'<tr><td style="{cell}">{escape(f.recommender)}</td>'
-            f'<td style="{cell}">{escape(f.check.statistic)}</td>'
+            f'<td style="{cell}">{escape(words.named(f))}</td>'
             f'<td style="{cell}" title="{escape(described(f))}">{escape(effect_text(f))}</td>'
             f'<td style="{cell}">{escape(words.threshold(f.check))} '
             f"{escape(f.check.unit_label)}</td>"

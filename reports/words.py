@@ -282,6 +282,11 @@ def claim(finding: Finding) -> str:
     return sentence(f"{head}, between {low} and {high}: {why}")
 
 
+def named(finding: Finding) -> str:
+    """What a check measures, and that it decides nothing where it does not."""
+    return finding.check.statistic + ("" if finding.check.role == "gate" else " (informs only)")
+
+
 def access_words(letters: str) -> str:
     """ "asking it for recommendations, reading its scores" for "BS"."""
     return listed(ACCESS.get(letter, letter) for letter in letters) or "nothing"
@@ -290,6 +295,11 @@ def access_words(letters: str) -> str:
 def gates(findings: Sequence[Finding]) -> list[Finding]:
     """The findings that decide the exit code."""
     return [f for f in findings if f.check.role == "gate"]
+
+
+def warns(finding: Finding) -> bool:
+    """Whether a check that decides nothing found an effect above its threshold all the same."""
+    return finding.check.role != "gate" and finding.verdict is Verdict.VIOLATION
 
 
 def tally(findings: Sequence[Finding]) -> dict[Verdict, int]:
@@ -344,6 +354,9 @@ def opinion(findings: Sequence[Finding]) -> str:
             f"{counted(turned, 'pass turns', 'passes turn')} into a violation if people behave "
             f"otherwise, and so {'counts' if turned == 1 else 'count'} as open."
         )
+    if n := sum(warns(f) for f in findings):
+        only = ("check that only informs is", "checks that only inform are")[n > 1]
+        parts.append(f"Besides, {n} {only} above the threshold.")
     if open_ := unanswered(deciding):
         parts.append(f"No answer at all about {listed(open_)}.")
     return " ".join(parts)

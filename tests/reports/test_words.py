@@ -11,7 +11,8 @@ from loopaudit.audit.finding import Verdict
 from loopaudit.recommenders.faults import KINDS
 from loopaudit.reports import words
 from loopaudit.reports.html import render
-from loopaudit.reports.page import effect_text
+from loopaudit.reports.page import effect_text, strip
+from loopaudit.reports.report import Report
 from loopaudit.reports.tables import fault_rows
 
 
@@ -142,3 +143,23 @@ def test_what_a_language_model_used_is_told_in_whole_numbers_and_rounded_money(m
     (row,) = fault_rows(result)
     assert row.used == ("2,082 titles named", "1,806 of them in no catalog", "0.123 their price")
     assert "Used: 2,082 titles named, 1,806 of them in no catalog, 0.123" in render(result)
+
+
+def test_an_informing_check_above_its_threshold_is_told_beside_the_verdict(result: Any) -> None:
+    """A family that passes while people end 0.5 bits narrower must not look spotless."""
+    loud = [
+        replace(f, verdict=Verdict.VIOLATION, effect=0.5, low=0.4, high=0.6)
+        if f.check.role != "gate" and f.recommender == "ease"
+        else f
+        for f in result.findings
+    ]
+    assert "Besides, 1 check that only informs is above the threshold." in words.opinion(loud)
+    assert "only inform" not in words.opinion(words.gates(loud))
+    families, _ = strip(replace(result, findings=tuple(loud)))
+    asides = {row.recommender: row.more for row in families[0].rows}
+    assert (
+        "only informs: narrowing of slate topic entropy due to retraining (0.50 bits)."
+        in (asides["ease"])
+    )
+    assert "only informs" not in asides["multvae"]
+    assert "(informs only)" in Report(replace(result, findings=tuple(loud)))._repr_html_()
