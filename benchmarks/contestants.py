@@ -304,6 +304,12 @@ class PlainObjects(PlainColumns):
             {name: [_mean_over_agents, [self, name]] for name in means}
         )
 
+    def refresh(self) -> None:
+        """New lists, without what everybody consumed so far."""
+        for person in self.agents:
+            self.met[person.number, list(person.met)] = True
+        super().refresh()
+
     def step(self) -> None:
         """Everybody in turn."""
         if self.t % self.every == 0:
