@@ -40,7 +40,8 @@ class Capabilities:
         seedable: two calls with the same seed are equal.
         closed_catalog: False when it may name items that do not exist.
         outputs: subset of {"items", "slate", "text", "explanations", "dialogue"}.
-        inputs: subset of {"history", "user_id", "attributes", "text", "image", "dialogue"}.
+        inputs: subset of {"history", "times", "user_id", "attributes", "text", "image",
+            "dialogue"}; only who reads "times" is told ``Requests.ago``.
         update: "none", "refit" or "incremental".
         max_batch: largest batch one call may hold, None for any.
         metered: calls report usage (tokens, cost).
@@ -125,6 +126,8 @@ class Requests:
         slate: how many of the k items people see at once, 0 for all of them.
         rows: how many rows those are arranged in, filled one after the other; the last may be
             shorter.
+        ago: how long ago each item of the history was met, in the unit of the log's ``step``; None
+            where only their order is known, and for recommenders that do not read times.
     """
 
     users: NDArray[np.int32]
@@ -137,6 +140,7 @@ class Requests:
     dialogue: tuple[tuple[Turn, ...], ...] | None = None
     slate: int = 0
     rows: int = 1
+    ago: Ragged | None = None
 
     def __len__(self) -> int:
         return len(self.users)
@@ -157,6 +161,7 @@ class Requests:
             None if self.dialogue is None else tuple(self.dialogue[row] for row in rows.tolist()),
             self.slate,
             self.rows,
+            None if self.ago is None else self.ago.take(rows),
         )
 
     def forbidden(self, n_items: int, gone: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:

@@ -197,6 +197,7 @@ def evaluate(
         ks[-1],
         seed=seed,
         attributes={name: column[users] for name, column in (attributes or {}).items()},
+        ago=_ago(on, history, users) if "times" in guard.capabilities.inputs else None,
     )
     started = process_time()
     items = _best_unmasked(guard, requests, masked.take(users), n_items)
@@ -347,6 +348,20 @@ def _askable(on: Split) -> NDArray[np.int32]:
     """The people this split is about: those held out, or everybody with an interaction."""
     parts = (on.train, on.valid, on.test) if on.fold_in is None else (on.fold_in, on.test)
     return np.unique(np.concatenate([part.user for part in parts]))
+
+
+def _ago(on: Split, history: str, users: NDArray[np.int32]) -> Ragged | None:
+    """How long before they come back people met what they are served from.
+
+    They come back when they take the first item to foresee: a recommender knows the hour at which
+    it is asked. Never before the newest item that is known (a random split would).
+    """
+    known = on.known(history)
+    back = np.full(known.n_users, np.iinfo(np.int64).max)
+    np.minimum.at(back, on.test.user, on.test.step)
+    newest = np.full(known.n_users, np.iinfo(np.int64).min)
+    np.maximum.at(newest, known.user, known.step)
+    return known.ago(users, np.maximum(back, newest)[users])
 
 
 def _to_foresee(test: Interactions, masked: Ragged) -> Ragged:

@@ -10,16 +10,28 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from .border import Requests
 from .interactions import Interactions, Ragged
 
 
-def known_history(history: Ragged, known: int) -> Ragged:
-    """The histories without items from ``known`` on, in their order."""
+def known_requests(requests: Requests, known: int) -> Requests:
+    """The requests without items from ``known`` on, in their order."""
+    history, unwanted, ago = requests.history, requests.unwanted, requests.ago
     kept = history.values < known
+    return replace(
+        requests,
+        history=_where(kept, history),
+        unwanted=None if unwanted is None else _where(unwanted.values < known, unwanted),
+        ago=None if ago is None else _where(kept, ago),
+    )
+
+
+def _where(kept: NDArray[np.bool_], rows: Ragged) -> Ragged:
+    """The rows with the values that are kept."""
     if kept.all():
-        return history
+        return rows
     before = np.concatenate([[0], kept.cumsum()]).astype(np.int64)
-    return Ragged(history.values[kept], before[history.offsets])
+    return Ragged(rows.values[kept], before[rows.offsets])
 
 
 def known_log(log: Interactions, known: int, *, since: int = 0) -> tuple[Interactions, int]:

@@ -22,7 +22,7 @@ from .catalog import Catalog
 from .containment import TimeUp, call_within
 from .errors import CannotAnswer
 from .faults import KINDS, Faults, Limits, described, plain
-from .growth import known_history, known_log, widened
+from .growth import known_log, known_requests, widened
 from .handed import heard, own, own_requests
 from .interactions import Interactions, Ragged
 from .ranking import best, blocks
@@ -436,12 +436,10 @@ class Guard:
 
     def _asked(self, requests: Requests) -> Requests:
         """Requests of its own, without items that it was not told of."""
+        if requests.ago is not None and "times" not in self.capabilities.inputs:
+            requests = replace(requests, ago=None)
         if self.known < self.n_items:
-            history = known_history(requests.history, self.known)
-            unwanted = requests.unwanted
-            if unwanted is not None:
-                unwanted = known_history(unwanted, self.known)
-            requests = replace(requests, history=history, unwanted=unwanted)
+            requests = known_requests(requests, self.known)
         return own_requests(requests)
 
     # -- containment ---------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from .border import Capabilities, LateColumns, Requests
-from .interactions import Interactions, LateRagged
+from .interactions import Interactions, LateRagged, Ragged
 
 D = TypeVar("D")
 
@@ -50,8 +50,7 @@ def own(data: D) -> D:
 
 def own_requests(requests: Requests) -> Requests:
     """What late parts hold is put together anew, if they are looked at."""
-    given, known = requests.history, requests.attributes
-    history = given.anew() if isinstance(given, LateRagged) else own(given)
+    known = requests.attributes
     attributes = (
         known.anew()
         if isinstance(known, LateColumns)
@@ -60,7 +59,12 @@ def own_requests(requests: Requests) -> Requests:
     return replace(
         requests,
         users=requests.users.copy(),
-        history=history,
+        history=_own_rows(requests.history),
         attributes=attributes,
-        unwanted=None if requests.unwanted is None else own(requests.unwanted),
+        unwanted=None if requests.unwanted is None else _own_rows(requests.unwanted),
+        ago=None if requests.ago is None else _own_rows(requests.ago),
     )
+
+
+def _own_rows(rows: Ragged) -> Ragged:
+    return rows.anew() if isinstance(rows, LateRagged) else own(rows)

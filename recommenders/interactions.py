@@ -15,6 +15,9 @@ from .errors import UserError
 NOT_INTERESTED = 2
 """The kind of a row that says that a person does not want an item (Interactions.kind)."""
 
+_LONGEST = np.iinfo(np.int32).max
+"""Longest span of time told: 68 years of seconds."""
+
 _CELLS = 16_000_000
 """Largest (rows, items) table of flags made at once: 16 MB."""
 
@@ -169,6 +172,8 @@ class Interactions:
         n_users, n_items: sizes of the index spaces (some users or items may have no row).
         value: (rows,) float32 rating or strength, or None for implicit feedback.
         kind: (rows,) int8 0 click or view, 1 rating, 2 "not interested", or None for all clicks.
+        timed: whether differences of ``step`` are spans of time; where they are not, it only says
+            what came before what.
     """
 
     user: NDArray[np.int32]
@@ -178,6 +183,7 @@ class Interactions:
     n_items: int
     value: NDArray[np.float32] | None = None
     kind: NDArray[np.int8] | None = None
+    timed: bool = False
 
     def __post_init__(self) -> None:
         for name in ("item", "step"):
@@ -204,6 +210,7 @@ class Interactions:
             self.n_items,
             None if self.value is None else self.value[rows],
             None if self.kind is None else self.kind[rows],
+            self.timed,
         )
 
     def positive(self) -> NDArray[np.bool_]:
@@ -214,10 +221,45 @@ class Interactions:
 
     def histories(self) -> Ragged:
         """(n_users) rows of items, oldest first; equal times keep the order of the log."""
-        order = np.lexsort((np.arange(len(self)), self.step, self.user))
+        order = self._by_person()
         counts = np.bincount(self.user, minlength=self.n_users)
         offsets = np.concatenate([[0], counts.cumsum()]).astype(np.int64)
         return Ragged(self.item[order].astype(np.int32), offsets)
+
+    def _by_person(self) -> NDArray[np.int64]:
+        """(rows,) the rows of the first person, oldest first, then those of the second, ..."""
+        return np.lexsort((np.arange(len(self)), self.step, self.user))
+
+    def history_times(self) -> NDArray[np.int64] | None:
+        """(rows,) the step of each value of :meth:`histories`; None where times are unknown."""
+        return self.step[self._by_person()] if self.timed else None
+
+    def ago(
+        self, users: NDArray[np.integer], now: NDArray[np.int64] | int | None = None
+    ) -> Ragged | None:
+        """How long before ``now`` these people met each item of their histories.
+
+        Args:
+            users: whose histories.
+            now: when they ask, one number or one a person; None: each when they met their newest.
+
+        Returns:
+            A row a person, beside their row of :meth:`histories`; never below 0. None where times
+            are unknown.
+        """
+        times = self.history_times()
+        if times is None:
+            return None
+        ends = np.bincount(self.user, minlength=self.n_users).cumsum()
+        everybody = Ragged(np.arange(len(self), dtype=np.int32), np.concatenate([[0], ends]))
+        rows = everybody.take(users)
+        when = times[rows.values]  # (values,)
+        if now is None:
+            now = np.zeros(len(rows), np.int64)
+            some = rows.lengths > 0
+            now[some] = when[rows.offsets[1:][some] - 1]
+        passed = np.broadcast_to(now, len(rows))[rows.row_index] - when
+        return Ragged(np.clip(passed, 0, _LONGEST).astype(np.int32), rows.offsets)
 
     def to_csr(self) -> sp.csr_matrix:
         """(n_users, n_items) binary float32 matrix."""
@@ -243,4 +285,5 @@ class Interactions:
             max(self.n_items, later.n_items),
             joined("value"),  # type: ignore[arg-type]
             joined("kind"),  # type: ignore[arg-type]
+            self.timed and later.timed,
         )

@@ -59,6 +59,7 @@ class KeptFits:
         code, the folder must be emptied by hand.
         """
         told = [name, dict(sorted(args.items())), seed, version("loopaudit"), log.n_users]
+        told += ["timed"] if log.timed else []
         words = json.dumps([*told, catalog.ids, catalog.titles, catalog.topic_names], default=str)
         digest = hashlib.blake2b(words.encode(), digest_size=8)
         for column in (log.user, log.item, log.step, log.value, log.kind, catalog.topics):

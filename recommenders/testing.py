@@ -92,7 +92,7 @@ class RecommenderContract:
         step = np.arange(len(user), dtype=np.int64)
         liked = np.where(group == user % _GROUPS, 4, 2) + luck.integers(-1, 2, len(user))
         value = liked.astype(np.float32) if self.ratings else None
-        return Interactions(user, item, step, self.n_users, self.n_items, value)
+        return Interactions(user, item, step, self.n_users, self.n_items, value, timed=True)
 
     def requests(
         self, users: NDArray[np.integer] | None = None, *, k: int = 0, seed: int = 0
@@ -105,6 +105,7 @@ class RecommenderContract:
             k or self.k,
             seed=seed,
             attributes={"gender": np.where(np.asarray(users) % 2 == 0, "F", "M")},
+            ago=self.log().ago(users),
         )
 
     def fitted(self, seed: int = 0) -> Any:
@@ -176,8 +177,17 @@ class RecommenderContract:
 
     def test_an_empty_history_is_served_or_refused(self) -> None:
         guard = self._guard(self.fitted())
-        slates = guard.recommend(replace(self.requests(np.arange(4)), history=Ragged.empty(4)))
+        requests = replace(self.requests(np.arange(4)), history=Ragged.empty(4), ago=None)
+        slates = guard.recommend(requests)
         self._demand_served_or_refused(guard, slates, "an empty history")
+
+    def test_who_reads_times_does_without_where_only_the_order_is_known(self) -> None:
+        guard = self._guard(self.fitted())
+        if "times" not in guard.capabilities.inputs:
+            raise SkipTest("it does not say that it reads times")
+        slates = guard.recommend(replace(self.requests(), ago=None))
+        self._demand_no_faults(guard)
+        self._demand_served_or_refused(guard, slates, "a history without times")
 
     def test_names_in_any_script_are_served(self) -> None:
         plain = self.catalog()

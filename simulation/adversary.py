@@ -199,6 +199,7 @@ class Adversary(mesa.Agent):
             seed=child_seed(self.seed, "probe"),
             step=now.t,
             attributes=LateColumns(now.users.attributes, users),
+            ago=self.world.platform.history.ago(users, now.t),
         )
         if isinstance(served, Guard) and served.can_score and not served.capabilities.stochastic:
             scores = served.score(asked)

@@ -70,6 +70,7 @@ class Clicks:
             np.concatenate([past.step, *self._step]),
             n_users,
             n_items,
+            timed=past.timed,
         )
         if stars is None:
             return whole

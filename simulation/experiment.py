@@ -72,6 +72,7 @@ class Split:
             history="any" if a.history == b.history == "any" else "trained_users_only",
             stochastic=a.stochastic or b.stochastic,
             seedable=a.seedable and b.seedable,
+            inputs=a.inputs | b.inputs,
             update=update,  # type: ignore[arg-type]
             ratings=a.ratings or b.ratings,
         )

@@ -86,7 +86,7 @@ class Population:
             taste=_drawn(self.evidence[like], self.features, rng),
             activity=self.activity[like].astype(np.float32),
             awareness=self.awareness,
-            log=replace(log.take(order), step=step, value=None, kind=None),
+            log=replace(log.take(order), step=step, value=None, kind=None, timed=False),
             taste_scale=self.taste_scale,
             features=self.features,
             learnt=self.constants,

@@ -91,7 +91,8 @@ class Platform(mesa.Agent):
         self.recommender = recommender
         self.blocks = blocks
         self.led = False
-        self.history = HistoryBuffer(columns.past)
+        timed = recommender is not None and "times" in recommender.capabilities.inputs
+        self.history = HistoryBuffer(columns.past, timed=timed)
         self.rated = rated
         self.clicks = Clicks(rated=rated is not None)
         self.learnt_rows = len(columns.past)
@@ -176,6 +177,7 @@ class Platform(mesa.Agent):
                 unwanted=self.rejections.of(users, len(now.catalog)),
                 slate=now.slate,
                 rows=now.rows,
+                ago=self.history.ago(users, now.t),
             )
         )
         if self.arm.kind == "shuffled":
@@ -295,7 +297,7 @@ class Platform(mesa.Agent):
         stars: NDArray[np.float32] | None = None,
     ) -> None:
         """One consumption for each of these (distinct) people, and what they say of it."""
-        self.history.append(users, items)
+        self.history.append(users, items, self.columns.t)
         step = np.array(self.columns.t, np.int64)  # one number for all of them
         self.clicks.add(users, items, step, stars)
 
@@ -346,13 +348,13 @@ class Platform(mesa.Agent):
         """
         users, items = clicks["user"].astype(np.int32), clicks["item"].astype(np.int32)
         self.clicks.add(users, items, clicks["step"], clicks.get("stars"))
-        past = self.columns.past
-        self.n_fakes = max(int(users.max(initial=-1)) + 1 - past.n_users, 0)
-        real = users < past.n_users
-        users, items = users[real], items[real]
-        n_items = len(self.columns.topics)
-        known = Interactions(users, items, np.arange(len(users)), past.n_users, n_items)
-        self.history.extend(known.histories())
+        n_users = self.columns.past.n_users
+        self.n_fakes = max(int(users.max(initial=-1)) + 1 - n_users, 0)
+        order = np.argsort(users, kind="stable")
+        order = order[users[order] < n_users]
+        counts = np.bincount(users[order], minlength=n_users)
+        offsets = np.concatenate([[0], counts.cumsum()]).astype(np.int64)
+        self.history.extend(Ragged(items[order], offsets), clicks["step"][order])
 
     def log(self) -> Interactions:
         """Everything the platform knows: the past and all clicks so far, in time order."""

@@ -81,6 +81,7 @@ class Rejections:
             log.n_items,
             value,
             kind[order],
+            log.timed,
         ), since + self.learnt
 
     def state(self) -> Arrays:

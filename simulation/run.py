@@ -354,6 +354,7 @@ class Run:
             len(self.users(world)),
             len(self.catalog(world)),
             self._one(rated)["rating"].to_numpy() if self._store.exists(rated) else None,
+            timed=self.study.world.kind == "synthetic",  # else in order, one a row
         )
 
     def faults(self, arm: str) -> dict[str, Any]:

@@ -104,8 +104,15 @@ def ask(
         name: people[name].to_numpy().astype(str)[users] for name in run.attributes(world)
     }
     columns.update({name: np.asarray(value) for name, value in attributes.items()})
-    history = run.history(world).histories().take(users)
-    return Requests(users=users, history=history, k=k, seed=seed, attributes=columns)
+    past = run.history(world)
+    return Requests(
+        users=users,
+        history=past.histories().take(users),
+        k=k,
+        seed=seed,
+        attributes=columns,
+        ago=past.ago(users, 0),
+    )
 
 
 def pseudo_values(statistic: Callable[[NDArray[np.float64]], float], n: int) -> NDArray[np.float64]:

@@ -265,6 +265,7 @@ def _held_out(run: Run, target: str, people: Groups, seed: int) -> dict[str, Mea
         k=K,
         seed=child_seed(seed, "quality-gap", "ask"),
         attributes=columns,
+        ago=train.ago(people.users, 0),
     )
     truth = cut.test.histories().take(people.users)
     tested = np.flatnonzero(truth.lengths > 0)

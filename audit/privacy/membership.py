@@ -156,7 +156,8 @@ def candidate_scores(
         attributes: named (users,) columns of everybody in the log.
     """
     users, row = np.unique(split.user, return_inverse=True)
-    history = split.log.take(split.fixed).histories().take(users)
+    told = split.log.take(split.fixed)
+    history = told.histories().take(users)
     n_items = split.log.n_items
     request = Requests(
         users=users.astype(np.int32),
@@ -164,6 +165,7 @@ def candidate_scores(
         k=min(LIST_LENGTH, n_items),
         seed=seed,
         attributes={name: column[users] for name, column in attributes.items()},
+        ago=told.ago(users),
     )
     scores = guard.score(request)
     if scores is not None:

@@ -118,6 +118,7 @@ def load_movielens(name: str, *, folder: str = "") -> Dataset:
         n_items=len(catalog),
         value=ratings[:, 2].astype(np.float32),
         kind=np.ones(len(ratings), np.int8),
+        timed=True,
     )
     digest = hashlib.sha256((place / edition.ratings).read_bytes()).hexdigest()
     source = f"MovieLens {name.removeprefix('ml-').upper()} by GroupLens ({edition.page})"

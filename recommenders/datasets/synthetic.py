@@ -169,7 +169,8 @@ def organic_past(
     """What people found by themselves: a draw without replacement from taste and awareness.
 
     Gumbel top-n sampling (Kool et al. 2019) of ``exp(scale * taste.topics + quality + awareness)``;
-    the order of a person's past is the order of the draw, last first.
+    the order of a person's past is the order of the draw, last first: one item a step, the newest
+    in the step before the loop.
     """
     n_users, n_items = len(taste), len(catalog)
     rng = generator(seed, "past")
@@ -190,4 +191,5 @@ def organic_past(
     user = np.repeat(np.arange(n_users, dtype=np.int32), length)
     step = np.repeat(np.cumsum(length) - length, length) - np.arange(len(item)) - 1
     order = np.lexsort((user, step))
-    return Interactions(user[order], item[order], step[order], n_users, n_items)
+    past = user[order], item[order], step[order]
+    return Interactions(*past, n_users, n_items, timed=True)

@@ -87,6 +87,7 @@ def load_table(path: Path, *, columns: Mapping[str, str] | None = None) -> Datas
         n_users=len(user_ids),
         n_items=len(item_ids),
         value=frame["value"].to_numpy().astype(np.float32)[order] if "value" in roles else None,
+        timed="time" in roles,
     )
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

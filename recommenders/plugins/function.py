@@ -17,9 +17,9 @@ from ..interactions import Interactions
 from ..randomness import bits, stream
 from .vocabulary import UNKNOWN, Vocabulary
 
-OPTIONAL = ("user", "seed", "attributes")
-"""Keyword parameters a function gets when it has them: user index, a seed of the request's own,
-and a dict of the person's attributes."""
+OPTIONAL = ("user", "seed", "attributes", "ago")
+"""Keyword parameters a function gets when it has them: user index, a seed of the request's own, a
+dict of the person's attributes, and how long ago each item of the history was met."""
 
 
 class FunctionRecommender:
@@ -31,7 +31,8 @@ class FunctionRecommender:
     A request for which it raises, or returns something else, fails alone.
 
     Args:
-        function: ``f(history, k)``, with any of the keywords ``user``, ``seed``, ``attributes``.
+        function: ``f(history, k)``, with any of the keywords ``user``, ``seed``, ``attributes``
+            and ``ago``: how long ago each item of the history was met, None where unknown.
         settings: further keyword arguments for every call.
     """
 
@@ -47,7 +48,7 @@ class FunctionRecommender:
         first = parameters[0] if parameters else None
         self._wants_ids = first is not None and "str" in str(first.annotation)
         self._vocabulary: Vocabulary | None = None
-        meaning = {"user": "user_id", "attributes": "attributes"}
+        meaning = {"user": "user_id", "attributes": "attributes", "ago": "times"}
         inputs = {"history"} | {meaning[x] for x in self._passes if x in meaning}
         self.capabilities = Capabilities(
             stochastic="seed" in self._passes, inputs=frozenset(inputs)
@@ -83,6 +84,7 @@ class FunctionRecommender:
                 "user": int(requests.users[row]),
                 "seed": int(seeds[row]),
                 "attributes": {k: v[row].item() for k, v in requests.attributes.items()},
+                "ago": None if requests.ago is None else requests.ago.row(row).tolist(),
             }
             keywords = {name: offered[name] for name in self._passes} | self._settings
             try:

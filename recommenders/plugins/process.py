@@ -4,7 +4,7 @@
 optionally what it can do; then it answers every line it reads with one line (see ``wire.py``)::
 
     {"ready": true, "capabilities": {"history": "any"}, "fit": true}
-    -> {"fit": "/tmp/x/log.csv", "catalog": "/tmp/x/catalog.csv", "seed": 7}
+    -> {"fit": "/tmp/x/log.csv", "catalog": "/tmp/x/catalog.csv", "timed": true, "seed": 7}
     <- {"fitted": true}
     -> {"requests": [...], "step": 0}
     <- {"results": [...]}
@@ -97,7 +97,8 @@ class ProcessRecommender:
     ) -> None:
         """Start the process; write log and catalog to files for it if it learns.
 
-        The log has the columns user, item, step and, if there are any, value and kind (2 for
+        The log has the columns user, item, step (with ``timed``, steps or seconds; else it only
+        says what came before what) and, if there are any, value and kind (2 for
         "not interested", only if it declares ``negatives``); the catalog has
         item, title, topics (``|`` between them).
         """
@@ -113,7 +114,7 @@ class ProcessRecommender:
         _write_log(folder / "log.csv", log, catalog)
         _write_catalog(folder / "catalog.csv", catalog)
         files = {"fit": str(folder / "log.csv"), "catalog": str(folder / "catalog.csv")}
-        self._fit(child, {**files, "seed": seed & 0x7FFFFFFF})
+        self._fit(child, {**files, "timed": log.timed, "seed": seed & 0x7FFFFFFF})
 
     def add_items(self, catalog: Catalog) -> None:
         """Learns the ids of the items that entered; they may stand in later histories."""

@@ -7,7 +7,9 @@ One object goes out for a batch, one comes back::
     {"results": [{"items": ["i5", "i1"], "scores": [0.9, 0.2]}, {"error": "..."}, ...]}
 
 ``user`` is null for somebody unknown; histories are oldest first. ``seed`` belongs to (seed, step,
-user): a recommender that draws only from it is repeatable. Where people talk, ``dialogue`` holds
+user): a recommender that draws only from it is repeatable. Where times are known and it declares
+that it reads them (``"inputs": ["history", "times"]``), ``ago`` stands beside ``history``: how many
+steps, or seconds, before the request each item was met. Where people talk, ``dialogue`` holds
 ``{"speaker": "user", "text": "..."}`` for each turn. Of a result only ``items`` is needed;
 ``scores`` runs beside it, ``raw`` holds names as generated before matching, ``error`` says that
 this request failed. What comes back is read as data and never executed.
@@ -45,6 +47,7 @@ def request_of(requests: Requests, vocabulary: Vocabulary) -> bytes:
             "k": requests.k,
             "attributes": {k: v[row].item() for k, v in requests.attributes.items()},
             "seed": seed,
+            **({} if requests.ago is None else {"ago": requests.ago.row(row).tolist()}),
             **_dialogue_of(requests, row),
         }
         for row, (user, seed) in enumerate(

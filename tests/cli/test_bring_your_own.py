@@ -32,7 +32,7 @@ COMMANDS = [
 ]
 SMALL = ["study.steps=4", "study.worlds=2", "study.arms=['random']", "world.users=40"]
 SMALL += ["world.items=60", "audit.sensitivity_worlds=0", "audit.shadows=2"]
-QUICK = ("check trending.py", "check mine.py", 'check "cmd:', "doctor")
+QUICK = ("check trending.py", "check mine.py", "check lately.py", 'check "cmd:', "doctor")
 
 
 @pytest.fixture

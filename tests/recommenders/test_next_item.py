@@ -1,6 +1,9 @@
 """Models of the next item: losses in closed form, windows by hand, cycles learned, no peeking."""
 
+import math
+from dataclasses import replace
 from functools import cache, partial
+from itertools import product
 
 import numpy as np
 import pytest
@@ -14,14 +17,20 @@ from loopaudit.recommenders.catalog import Catalog
 from loopaudit.recommenders.errors import UserError
 from loopaudit.recommenders.generative.sequences.bert4rec import BERT4Rec
 from loopaudit.recommenders.generative.sequences.gru4rec import GRU4Rec
-from loopaudit.recommenders.generative.sequences.hstu import HSTU
+from loopaudit.recommenders.generative.sequences.hstu import HSTU, buckets
 from loopaudit.recommenders.generative.sequences.losses import (
     binary_cross_entropy,
     full_cross_entropy,
     sampled_softmax,
 )
 from loopaudit.recommenders.generative.sequences.sasrec import SASRec
-from loopaudit.recommenders.generative.sequences.windows import in_batches, latest, windows
+from loopaudit.recommenders.generative.sequences.windows import (
+    in_batches,
+    latest,
+    latest_moments,
+    moments,
+    windows,
+)
 from loopaudit.recommenders.interactions import Interactions, Ragged
 
 SMALL = {"embedding_size": 16, "max_length": 8, "batch_size": 16, "learning_rate": 0.01}
@@ -350,6 +359,86 @@ def test_hstu_is_the_papers_equations():
                 seen[i] += F.silu(q[i] @ k[j] + block.by_distance[i - j]) / 5 * v[j]
         expected = net.norm(x + block.mix(block.norm_seen(seen) * u))
         torch.testing.assert_close(net(torch.tensor([[6, 2, 5]]), 0.0, None)[0], expected)
+
+
+def test_hstu_adds_the_bias_of_the_time_that_passed():
+    model = HSTU(embedding_size=4, blocks=1, heads=2, max_length=5)
+    model._build(6, 3)
+    net, block = model.network, model.network.blocks[0]
+    met = [100, 100, 103, 110]  # of three tokens, and of what comes after them
+    bucket = {0: 0, 3: 3, 7: 6, 10: 7}  # floor(ln(span) / 0.301), 0 for spans below 2
+    with torch.no_grad():
+        block.by_distance.copy_(torch.tensor([0.3, -0.2, 0.1, 0.0, 0.0]))
+        block.by_time.copy_(torch.linspace(-1, 1, 72))
+        x = net.items[torch.tensor([6, 2, 5])] * 2.0 + net.positions[:3]
+        u, v, q, k = F.silu(block.gate_value_query_key(block.norm_in(x))).split(4, dim=1)
+        seen = torch.zeros(3, 2, 2)
+        for i, j, head in product(range(3), range(3), range(2)):
+            if j <= i:
+                part = slice(2 * head, 2 * head + 2)
+                bias = block.by_distance[i - j] + block.by_time[bucket[met[i + 1] - met[j]]]
+                seen[i, head] += F.silu(q[i, part] @ k[j, part] + bias) / 5 * v[j, part]
+        expected = net.norm(x + block.mix(block.norm_seen(seen.reshape(3, 4)) * u))
+        given = net(torch.tensor([[6, 2, 5]]), 0.0, None, torch.tensor([met]))
+        torch.testing.assert_close(given[0], expected)
+
+
+@given(span=st.integers(0, 2**31 - 1))
+def test_buckets_of_time_are_logarithmic(span):
+    met = torch.tensor([[0, span]])
+    assert int(buckets(met)) == min(71, math.floor(math.log(max(1, span)) / 0.301))
+
+
+def gaps(long):
+    """People who take 0 and 1 in turn, the same again at once (1 second) and the other after a
+    pause: only times tell which comes next."""
+    luck = np.random.default_rng(3)
+    item, step = np.zeros((60, 30), np.int32), np.zeros((60, 30), np.int64)
+    item[:, 0] = luck.integers(0, 2, 60)
+    pause = luck.random((60, 30)) < 0.5
+    for at in range(1, 30):
+        item[:, at] = np.where(pause[:, at], 1 - item[:, at - 1], item[:, at - 1])
+        step[:, at] = step[:, at - 1] + np.where(pause[:, at], long, 1)
+    user = np.repeat(np.arange(60, dtype=np.int32), 30)
+    return Interactions(user, item.ravel(), step.ravel(), 60, 4, timed=True)
+
+
+def test_hstu_learns_what_only_times_tell():
+    log = gaps(1000)
+    history = Ragged.from_lists([[0, 1]] * 2)
+    asked = Requests(np.full(2, -1, np.int32), history, 1)
+    ago = Ragged.from_lists([[1001, 1], [2000, 1000]])  # asked at once; after a pause
+    chances = {}
+    for times in (True, False):
+        model = HSTU(**{**SMALL, "dropout": 0.0}, epochs=30, times=times)
+        model.fit(log, catalog(4))
+        chances[times] = np.exp(model.score(replace(asked, ago=ago)))
+    assert chances[True][0, 1] > 0.8
+    assert chances[True][1, 0] > 0.8
+    assert np.array_equal(chances[False][0], chances[False][1])
+
+
+def test_without_times_hstu_is_what_it_was_of_positions_alone():
+    log = gaps(1000)
+    asked = Requests(np.arange(60, dtype=np.int32), log.histories(), 1)
+    untimed = HSTU(**SMALL, epochs=2)
+    untimed.fit(replace(log, timed=False), catalog(4))
+    alone = HSTU(**SMALL, epochs=2, times=False)
+    alone.fit(log, catalog(4))
+    assert np.array_equal(untimed.score(asked), alone.score(asked))
+
+
+def test_moments_of_windows_are_those_of_their_tokens_and_of_what_follows():
+    histories = Ragged.from_lists([[1, 2, 3, 4, 5], [6]])
+    times = np.array([10, 20, 30, 40, 50, 60])
+    new, shift = histories.lengths, np.array([1, 0])
+    assert moments(histories, times, new, shift, 3).tolist() == [
+        [10, 10, 20, 0],
+        [20, 30, 40, 50],
+        [60, 60, 0, 0],
+    ]
+    ago = Ragged.from_lists([[5, 4, 1], [7], []])
+    assert latest_moments(ago, 3).tolist() == [[-5, -4, -1, 0], [-7, -7, 0, 0], [0, 0, 0, 0]]
 
 
 def test_the_recurrent_state_follows_the_gates():

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ def say(value):
 first = {"ready": True}
 if mode == "fits":
     first |= {"fit": True, "capabilities": {"update": "refit", "max_batch": 2}}
+if mode == "times":
+    first |= {"capabilities": {"inputs": ["history", "times"]}}
 if mode == "strange":
     first |= {"capabilities": {"speed": "high"}}
 if mode == "late":
@@ -98,6 +101,11 @@ for line in sys.stdin:
             results.append({"error": "cold <b>user</b>"})
             continue
         assert request["user"] is None or request["user"].isdigit()
+        if mode == "times":
+            lately = request.get("ago", [99])[-1] < 10
+            results.append({"items": ["ü" if lately else "7"]})
+            continue
+        assert "ago" not in request
         results.append({"items": [best, 7, "nowhere", "a"], "scores": [4, 3, 2, 1.5]})
     say({"results": results})
 """
@@ -146,6 +154,18 @@ def test_a_process_answers_in_string_ids(child: Callable[..., Guard]) -> None:
     assert slates.errors is not None
     assert slates.errors[1] == "raised: cold <b>user</b>"
     assert guard.faults.counts == {"duplicate": 2, "raised": 1, "short": 2, "unknown_item": 2}
+
+
+def test_a_process_that_reads_times_is_told_how_long_ago_and_no_other_is(
+    child: Callable[..., Guard],
+) -> None:
+    asked = replace(ask([0, 2], [2]), ago=Ragged.from_lists([[90, 20], [4]]))
+    guard = child("times")
+    assert guard.recommend(asked).items[:, 0].tolist() == [3, 1]
+    assert guard.recommend(ask([0, 2], [2])).items[:, 0].tolist() == [3, 3], "times are unknown"
+    other = child("plain")
+    other.recommend(asked)
+    assert "raised" not in other.faults.counts
 
 
 def test_a_process_that_learns_gets_the_log_and_the_catalog_as_files(

@@ -91,13 +91,13 @@ def grown(n_users=7, steps=40, seed=0):
     rng = np.random.default_rng(seed)
     user = np.sort(rng.integers(0, n_users, 20)).astype(np.int32)
     item = rng.integers(0, 99, 20).astype(np.int32)
-    log = Interactions(user, item, np.arange(20) - 20, n_users, 99)
-    buffer = HistoryBuffer(log)
+    log = Interactions(user, item, np.arange(20) - 20, n_users, 99, timed=True)
+    buffer = HistoryBuffer(log, timed=True)
     lists = [log.histories().row(u).tolist() for u in range(n_users)]
-    for _ in range(steps):
+    for step in range(steps):
         who = np.flatnonzero(rng.random(n_users) < 0.6).astype(np.int32)
         what = rng.integers(0, 99, len(who)).astype(np.int32)
-        buffer.append(who, what)
+        buffer.append(who, what, step)
         for u, i in zip(who, what, strict=True):
             lists[u].append(int(i))
     return buffer, lists
@@ -112,8 +112,8 @@ def test_a_history_holds_what_was_appended_and_stays_what_it_was_when_it_was_ask
     who = np.array([3, 0, 6, 3], np.int32)
     then = buffer.of(who)
     expected = [list(lists[u]) for u in who]
-    buffer.append(np.array([3], np.int32), np.array([1], np.int32))
-    buffer.extend(Ragged.from_lists([[5] * 30, [], [], [7], [], [], []]))
+    buffer.append(np.array([3], np.int32), np.array([1], np.int32), 40)
+    buffer.extend(Ragged.from_lists([[5] * 30, [], [], [7], [], [], []]), np.arange(50, 81))
     assert [then.row(r).tolist() for r in range(4)] == expected
     assert [then.take(np.array([2, 0])).row(r).tolist() for r in range(2)] == [
         expected[2],
@@ -169,3 +169,26 @@ def test_long_lists_begun_with_a_bound_are_the_same_lists(seed, m, k, data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranking, "_WORTH_COMPILING", 0)
         assert (ranking.top_k(scores, k) == slow_top_k(scores, k)).all()
+
+
+@pytest.mark.parametrize("worth", [0, 10**9])
+def test_a_history_tells_how_many_steps_ago_each_item_was_taken(worth, monkeypatch):
+    monkeypatch.setattr(history, "_WORTH_COMPILING", worth)
+    past = np.array([0, 1, 0], np.int32)
+    log = Interactions(past, past, np.array([-3, -2, -1]), 3, 9, timed=True)
+    buffer = HistoryBuffer(log, timed=True)
+    everybody = np.arange(3, dtype=np.int32)
+    before = buffer.ago(everybody, 0)
+    for step in range(20):
+        buffer.append(np.array([0, 2], np.int32), np.array([4, 4], np.int32), step)
+    buffer.extend(Ragged.from_lists([[], [5, 5], []]), np.array([21, 22]))
+    assert [before.row(u).tolist() for u in range(3)] == [[3, 1], [2], []]
+    after = buffer.ago(everybody, 25)
+    assert after.row(0).tolist() == [28, 26, *range(25, 5, -1)]
+    assert after.row(1).tolist() == [27, 4, 3]
+    assert np.array_equal(after.lengths, buffer.of(everybody).lengths)
+
+
+def test_a_past_in_order_only_has_no_times():
+    log = Interactions(*np.zeros((2, 1), np.int32), np.array([-1]), 1, 9)
+    assert HistoryBuffer(log, timed=True).ago(np.zeros(1, np.int32), 5) is None

@@ -99,6 +99,7 @@ def test_cheap_checkpoints_are_always_written(monkeypatch):
 SMALL = {
     "genret": {"embedding_size": 8, "max_length": 10, "epochs": 2},
     "sasrec": {"size": 8, "max_length": 10, "epochs": 2},
+    "hstu": {"embedding_size": 8, "max_length": 10, "epochs": 2},
     "multvae": {"hidden_size": 16, "latent_size": 4, "epochs": 2},
 }
 

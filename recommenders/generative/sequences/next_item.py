@@ -8,6 +8,7 @@ built; everything else is here, so that two networks differ in nothing else.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from ...ranking import recommend_best
 from ..networks import by_rows, embedding, seeded
 from ..training_loop import OfItems, falling
 from .losses import binary_cross_entropy, full_cross_entropy, sampled_softmax
-from .windows import in_batches, latest, windows
+from .windows import in_batches, latest, latest_moments, moments, windows
 
 LOSSES = ("cross_entropy", "sampled", "sampled_uniform", "bce")
 
@@ -126,7 +127,7 @@ class NextItem(OfItems):
         self.calibration = calibration
         self.seed = seed
         if loss == "bce":  # its scores rank; they are no probabilities over the catalog
-            self.capabilities = Capabilities(history="any", scores="ordinal", update="incremental")
+            self.capabilities = replace(self.capabilities, scores="ordinal")
         self._build(1, 0)
 
     @abstractmethod
@@ -171,21 +172,29 @@ class NextItem(OfItems):
         if new is not None:
             epochs, rate = self.update_epochs, falling(self.learning_rate / 4)
         self._sampler = _Sampler(log, self.n_items, uniform=self.loss == "sampled_uniform")
+        times = log.history_times() if self._reads_times else None
         for epoch in self._epochs(epochs, luck, progress, rate=rate):
             shift = torch.randint(0, self._columns, (len(histories),), generator=luck).numpy()
             tokens, targets = windows(histories, fresh, shift, self._columns, start=self.n_items)
+            met = None if times is None else moments(histories, times, fresh, shift, self._columns)
             lengths = (targets >= 0).sum(dim=1)  # (windows,)
             batches = in_batches(lengths.numpy(), self.batch_size, luck)
             usual = float(lengths.sum()) / max(1, len(batches))  # targets a batch
             for rows in epoch.batches(batches):
                 read, wanted = self._examples(tokens[rows], targets[rows], luck)
+                when = None if met is None else met[rows, : read.shape[1] + 1]
                 real = wanted >= 0  # (batch, length)
                 if not real.any():
                     continue
-                x = self.network(read, self.dropout, luck)[real]  # (real, size)
+                x = self._seen(read, when, self.dropout, luck)[real]  # (real, size)
                 loss = self._loss(x, wanted[real], luck)
                 # each target weighs the same, in batches of short windows too
                 epoch.step(self.adam, loss, weight=len(x), scale=len(x) / usual)
+
+    @property
+    def _reads_times(self) -> bool:
+        """Whether the network looks at when tokens were met."""
+        return "times" in self.capabilities.inputs
 
     @property
     def _columns(self) -> int:
@@ -198,6 +207,14 @@ class NextItem(OfItems):
         """What goes in and what should come out, from (batch, columns) windows."""
         longest = int((targets >= 0).sum(dim=1).max())  # padding that nobody needs is cut off
         return tokens[:, :longest], targets[:, :longest]
+
+    def _seen(
+        self, tokens: Tensor, met: Tensor | None, share: float, luck: torch.Generator | None
+    ) -> Tensor:
+        """(batch, length, size) what the network makes of tokens; ``met`` (batch, length + 1) is
+        when each was met and when what follows the last is, None where times are unknown."""
+        x: Tensor = self.network(tokens, share, luck)
+        return x
 
     def _loss(self, x: Tensor, targets: Tensor, luck: torch.Generator) -> Tensor:
         items, bias = self.network.items[: self.n_items], self.network.bias
@@ -216,8 +233,10 @@ class NextItem(OfItems):
 
     def score(self, requests: Requests) -> NDArray[np.float32]:
         """(n, items) log probabilities of the next item after the histories given."""
-        tokens, newest = self._inputs(requests)
-        return by_rows(self._after, np.column_stack([tokens, newest]), self.n_items)
+        columns = [*self._inputs(requests)]
+        if self._reads_times and requests.ago is not None:
+            columns.append(latest_moments(requests.ago, self.max_length))
+        return by_rows(self._after, np.column_stack(columns), self.n_items)
 
     def _inputs(self, requests: Requests) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(n, length) tokens, and the (n,) column whose vector points at the next item."""
@@ -225,9 +244,10 @@ class NextItem(OfItems):
         return tokens.astype(np.int64), newest
 
     def _after(self, rows: Tensor) -> Tensor:
-        """(rows, items) log probabilities; the last column says where each sequence ends."""
-        x = self.network(rows[:, :-1], 0.0, None)  # (rows, length, size)
-        ends = x[torch.arange(len(rows)), rows[:, -1]]  # (rows, size)
+        """(rows, items) log probabilities, from tokens, where each sequence ends, and moments."""
+        tokens, newest, met = rows.tensor_split((self.max_length, self.max_length + 1), dim=1)
+        x = self._seen(tokens, met if met.shape[1] else None, 0.0, None)  # (rows, length, size)
+        ends = x[torch.arange(len(rows)), newest[:, 0]]  # (rows, size)
         return self.network.log_probabilities(ends)
 
     def recommend(self, requests: Requests) -> Slates:

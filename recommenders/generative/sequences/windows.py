@@ -6,6 +6,8 @@ the start token: attention looks back only, so padding is never seen.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -32,6 +34,56 @@ def windows(
         length: tokens a window.
         start: the start token. Targets are padded with -1.
     """
+    cut = _cut(histories, new, shift, length)
+    before = np.concatenate([[start], histories.values[:-1]])[: len(cut.first)]
+    before = np.where(cut.first, start, before)
+    tokens = np.full((cut.rows, length), start, dtype=np.int64)
+    targets = np.full(tokens.shape, -1, dtype=np.int64)
+    inside, place = cut.inside, (cut.row[cut.inside], cut.column[cut.inside])
+    tokens[place] = before[inside]
+    targets[place] = histories.values[inside]
+    return torch.from_numpy(tokens), torch.from_numpy(targets)
+
+
+def moments(
+    histories: Ragged,
+    times: NDArray[np.int64],
+    new: NDArray[np.int64],
+    shift: NDArray[np.int64],
+    length: int,
+) -> Tensor:
+    """(windows, length + 1) when the first token of each of :func:`windows` was met, then the
+    target of each token, which is the token after it; 0 in the padding.
+
+    The start token was met when the first item of the history was.
+
+    Args:
+        histories, new, shift, length: as there.
+        times: (values,) when each item was met.
+    """
+    cut = _cut(histories, new, shift, length)
+    before = np.concatenate([times[:1], times[:-1]])
+    before = np.where(cut.first, times, before)
+    met = np.zeros((cut.rows, length + 1), dtype=np.int64)
+    inside, opens = cut.inside, cut.inside & (cut.column == 0)
+    met[cut.row[opens], 0] = before[opens]
+    met[cut.row[inside], cut.column[inside] + 1] = times[inside]
+    return torch.from_numpy(met)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Where the items of histories stand as targets in windows: ``rows`` windows; of each item its
+    row and column, whether it is inside a window at all, and whether it is a history's first."""
+
+    rows: int
+    row: NDArray[np.int64]
+    column: NDArray[np.int64]
+    inside: NDArray[np.bool_]
+    first: NDArray[np.bool_]
+
+
+def _cut(histories: Ragged, new: NDArray[np.int64], shift: NDArray[np.int64], length: int) -> _Cut:
     owner = histories.row_index
     at = np.arange(len(owner)) - histories.offsets[owner]  # index of the target in its history
     cut = (at + shift[owner]) // length
@@ -41,15 +93,7 @@ def windows(
     row = np.cumsum(column == 0) - 1  # window of each target
     keep = np.add.reduceat(fresh, starts) > 0 if len(starts) else np.zeros(0, dtype=bool)
     place = (np.cumsum(keep) - 1)[row]  # row in the output
-    inside = keep[row]
-
-    before = np.concatenate([[start], histories.values[:-1]])[: len(owner)]
-    before = np.where(at == 0, start, before)
-    tokens = np.full((int(keep.sum()), length), start, dtype=np.int64)
-    targets = np.full(tokens.shape, -1, dtype=np.int64)
-    tokens[place[inside], column[inside]] = before[inside]
-    targets[place[inside], column[inside]] = histories.values[inside]
-    return torch.from_numpy(tokens), torch.from_numpy(targets)
+    return _Cut(int(keep.sum()), place, column, keep[row], at == 0)
 
 
 def latest(
@@ -66,6 +110,20 @@ def latest(
     tokens = np.take_along_axis(newest, np.minimum(column, length - 1), axis=1)
     tokens[np.arange(length)[None, :] > np.where(full, length, last)[:, None]] = start
     return tokens, last
+
+
+def latest_moments(ago: Ragged, length: int) -> NDArray[np.int64]:
+    """(n, length + 1) when the tokens of :func:`latest` were met, and then now, which is 0.
+
+    Args:
+        ago: how long ago each item of the histories was met.
+    """
+    before, _ = latest(ago, length, start=0)  # (n, length)
+    met = np.zeros((len(before), length + 1), dtype=np.int64)
+    met[:, :length] = -before
+    begins = ago.lengths < length  # with the start token
+    met[begins, 0] = met[begins, 1]
+    return met
 
 
 def in_batches(
