@@ -1,4 +1,4 @@
-"""Every law of choice, of feedback and of change by its name, and what study.toml may say of them.
+"""Every law of people by its name (choice, feedback, change, speech), and what study.toml may say.
 
 A new law is a class with a ``law`` literal in the module of its theme and a place in a union here;
 study.toml, ``loopaudit init``, ``loopaudit list`` and docs/people.md then know it.
@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field
 from .agreement import Agreement
 from .browsing import Carousel, Cascade, PositionBased, Satisficing
 from .choice import Logit
+from .critiques import Critiques
 from .drift import Assimilation, Repulsion, Slerp
 from .feedback import Dwell, NotInterested, Rating
 from .psychology import Conditioning, HedonicAdaptation, MereExposure, SetPoint
@@ -42,6 +43,9 @@ ChoiceLaw = Annotated[_Choices, Field(discriminator="law"), BeforeValidator(name
 FeedbackLaw = Annotated[_Feedbacks, Field(discriminator="law"), BeforeValidator(named("law"))]
 """Any law of feedback."""
 
+SpeechLaw = Annotated[Critiques, BeforeValidator(named("law"))]
+"""Any law of speech."""
+
 ChangeLaw = Annotated[_Changes, Field(discriminator="law"), BeforeValidator(named("law"))]
 """Any law of change."""
 
@@ -54,6 +58,7 @@ LAWS: dict[str, dict[str, type[Section]]] = {
     "choice": _by_name(_Choices),
     "feedback": _by_name(_Feedbacks),
     "change": _by_name(_Changes),
+    "says": {Critiques.model_fields["law"].default: Critiques},
 }
 """The classes by what they do and by name."""
 

@@ -87,6 +87,7 @@ _TITLES = {
     "choice": "How people choose: `choice`",
     "feedback": "What they tell beside taking: `feedback`",
     "change": "How they change: `change`",
+    "says": "What they say: `says`",
 }
 
 

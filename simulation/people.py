@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..recommenders.interactions import Interactions
 from ..recommenders.randomness import stream, uniform
 from .choice import Chooses, Logit, LogPlace
+from .critiques import Critiques
 from .drift import Change, Space
 from .feedback import Tells
 from .study import BehaviourSection, PeopleSection, UsersSection, WorldSection
@@ -74,6 +75,7 @@ class Segment:
         change: laws of change beyond drift and satiation, in order.
         persons: "" for rows of a cohort; "scripted" or "chat" for one object each (person.py).
         feedback: what they tell beside taking, in order.
+        says: how they put it into words, for recommenders that read it; None for not at all.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Segment:
     change: tuple[Change, ...] = ()
     persons: str = ""
     feedback: tuple[Tells, ...] = ()
+    says: Critiques | None = None
 
     @property
     def reports(self) -> frozenset[str]:
@@ -132,6 +135,7 @@ def segments(
             kind.change,
             getattr(kind, "persons", ""),
             kind.feedback,
+            kind.says,
         )
         for kind in kinds
     )

@@ -137,6 +137,9 @@ class Persons:
 
     Raises:
         UserError: the endpoint cannot be asked.
+
+    Attributes:
+        spoken: what each person who was asked in this step said, "" where that cannot be read.
     """
 
     key = "persons"
@@ -157,6 +160,7 @@ class Persons:
             self.client = ChatClient(settings)
         self._asked = self._unread = 0
         self._said: list[tuple[int, int, int, str, str]] = []
+        self.spoken: dict[int, str] = {}
 
     @property
     def faults(self) -> Faults:
@@ -177,6 +181,7 @@ class Persons:
             else:
                 fill(shown.feedback, person.choose(visit), np.array([row]))
         self._asked = self._unread = 0
+        self.spoken = {}
         if talking:
             self._ask(shown, talking)
 
@@ -201,6 +206,7 @@ class Persons:
                 self._unread += answer.value is None
                 words = answer.why if answer.value is None else answer.value.reason
                 n = int(told.taken.sum())
+                self.spoken[person.user] = "" if answer.value is None else plain(words)
                 self._said.append((now.t, person.user, n, answer.fault, plain(words)))
 
     def close(self) -> None:

@@ -28,6 +28,7 @@ from .slates import first_slots, joined, rearranged
 from .training import TrainingRecord
 
 if TYPE_CHECKING:
+    from .dialogue import Dialogue
     from .experiment import Served
     from .world import Shown
 
@@ -111,6 +112,7 @@ class Platform(mesa.Agent):
             repeat=repeat,
         )
         self.served: Serving | None = None
+        self.dialogue: Dialogue | None = None  # what people and recommender said to each other
         self.n_fakes = 0  # users beyond the world's, whom adversaries invented
         self.n_first = len(columns.catalog)  # their draws do not move when others enter
         self._newcomers = stream(columns.seed, f"browse newcomers/{arm.luck}")
@@ -175,6 +177,7 @@ class Platform(mesa.Agent):
                 step=now.t,
                 attributes=LateColumns(now.users.attributes, users),
                 unwanted=self.rejections.of(users, len(now.catalog)),
+                dialogue=None if self.dialogue is None else self.dialogue.of(users),
                 slate=now.slate,
                 rows=now.rows,
                 ago=self.history.ago(users, now.t),

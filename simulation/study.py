@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from ..recommenders.language.settings import ChatSettings
 from .audit_settings import AuditSection as AuditSection
 from .choice import Logit
-from .laws import ChangeLaw, ChoiceLaw, FeedbackLaw, names
+from .laws import ChangeLaw, ChoiceLaw, FeedbackLaw, SpeechLaw, names
 from .section import Section
 from .society_settings import SocietySection, StayingSection
 from .supply_settings import AdversarySection, GeneratorsSection, SupplySection
@@ -130,6 +130,10 @@ class BehaviourSection(Section):
     change: tuple[ChangeLaw, ...] = Field(
         default=(),
         description=f"laws of change beyond drift and satiation, in order: {names('change')}",
+    )
+    says: SpeechLaw | None = Field(
+        default=None,
+        description=f"what people say to recommenders that read it: {names('says')}",
     )
     drift: Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=None, description="how far taste moves toward what is consumed"

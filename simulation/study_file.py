@@ -144,7 +144,7 @@ def _table(title: str, section: BaseModel, *, comments: bool) -> Iterable[str]:
         value = getattr(section, name)
         line = f"{name} = {toml_text(value)}" if value is not None else ""
         if comments and value is None:  # TOML has no null: the key stays visible, commented out
-            preset = getattr(_preset(section), name)
+            preset = getattr(_preset(section), name, None)
             line = f"# {name} = {'...' if preset is None else toml_text(preset)}"
         note = field_note(field) if comments else ""
         if note and len(line) < 33 and len(note) < 95:

@@ -18,6 +18,7 @@ from ..recommenders.randomness import child_seed
 from .arms import Arm
 from .cohort import Cohort, prepare
 from .columns import Columns
+from .dialogue import dialogue_of
 from .engine import engine_of
 from .measures import SERIES, Measures, blocks_of
 from .newcomers import NewItems, from_arrays
@@ -111,7 +112,9 @@ class World(mesa.Model):
         )
         self.persons = persons_of(self, self.study.chat)
         alive = () if self.persons is None else (self.persons,)
-        self.processes: tuple[Process, ...] = (*alive, *processes(self.study, self))
+        self.platform.dialogue = dialogue_of(self)
+        talk = () if self.platform.dialogue is None else (self.platform.dialogue,)
+        self.processes: tuple[Process, ...] = (*alive, *talk, *processes(self.study, self))
         self.engine = engine_of(self)
         self.shown: Shown | None = None
         names = (*SERIES, *series_of(self.processes))
