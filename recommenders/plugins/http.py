@@ -17,11 +17,13 @@ from typing import IO, Any
 from ..border import Capabilities, Progress, Requests, Slates
 from ..catalog import Catalog
 from ..errors import UserError
+from ..faults import plain
 from ..interactions import Interactions
 from .vocabulary import Vocabulary
 from .wire import MAX_BYTES, WireError, capabilities_of, object_of, request_of, slates_of
 
 _CHUNK = 1 << 16
+_MOST_OF_AN_ERROR = 150  # bytes of what an error's page says
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -82,7 +84,7 @@ class HttpRecommender:
         self._vocabulary = Vocabulary(catalog.ids)
         try:
             declared = object_of(self._exchange(self.url.rstrip("/") + "/capabilities", None))
-        except _Status as error:
+        except HttpStatus as error:
             if error.code not in (404, 405, 501):
                 raise
             declared = {}
@@ -109,10 +111,11 @@ class HttpRecommender:
         request = urllib.request.Request(url, data=body, headers=self._headers)
         try:
             with self._opener.open(request, timeout=self.seconds) as response:
+                _refuse_packed(response)
                 return self._read(response, deadline)
         except urllib.error.HTTPError as error:
             with error:
-                raise _Status(error.code, url) from None
+                raise HttpStatus(url, error) from None
         except urllib.error.URLError as error:
             if isinstance(error.reason, TimeoutError):
                 raise TimeoutError(f"no answer within {self.seconds:g} s") from None
@@ -134,10 +137,29 @@ class HttpRecommender:
         return bytes(read)
 
 
-class _Status(WireError):
-    def __init__(self, code: int, url: str) -> None:
-        super().__init__(f"{url} answered with HTTP status {code}")
-        self.code = code
+def _refuse_packed(response: Any) -> None:
+    """A packed answer could be of any size: it was not asked for, and is not unpacked."""
+    packing = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if packing not in ("", "identity"):
+        raise WireError(f"the answer is packed ({plain(packing)}); send it as it is")
+
+
+class HttpStatus(WireError):
+    """The server answered with a status that is no success."""
+
+    def __init__(self, url: str, error: urllib.error.HTTPError) -> None:
+        self.code = error.code
+        text = f"{url} answered with HTTP status {self.code}"
+        if 300 <= self.code < 400:
+            where = plain(error.headers.get("Location") or "nowhere")
+            text += f", a redirect to {where}, which is not followed: name the address that answers"
+        elif self.code in (401, 403):
+            text += "; token_env names the variable that holds a bearer token"
+        try:
+            said = plain(error.read1(_MOST_OF_AN_ERROR).decode("utf-8", "replace"))
+        except (AttributeError, OSError, http.client.HTTPException):
+            said = ""
+        super().__init__(f"{text}: {said}" if said else text)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -449,7 +449,7 @@ def _redirect(handler: Any, _: dict[str, Any]) -> None:
         (lambda h, b: time.sleep(1.5), "timed_out", "no answer within 0.5 s"),
         (_drip, "timed_out", "no answer within 0.5 s"),
         (_break_off, "raised", "not JSON"),
-        (_redirect, "raised", "HTTP status 302"),
+        (_redirect, "raised", "a redirect to http://127.0.0.1:1/elsewhere, which is not followed"),
         (_to_a_file, "raised", "HTTP status 307"),
     ],
 )
@@ -468,7 +468,27 @@ def test_what_is_packed_stays_packed(serve: Callable[..., Guard]) -> None:
     guard = serve(_zip_bomb, seconds=20.0, max_bytes=150_000)
     guard.recommend(ask([]))
     assert guard.faults.counts == {"raised": 1}
-    assert "not JSON" in guard.faults.examples[0]
+    assert "the answer is packed (gzip); send it as it is" in guard.faults.examples[0]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (401, b"", "token_env names the variable that holds a bearer token"),
+        (422, b'{"detail": "queries: field required"}', "queries: field required"),
+        (500, b"\x1b[31m<b>\xff" + b"x" * 10**6, "?[31m<b>"),
+    ],
+)
+def test_what_a_server_says_with_an_error_is_quoted(
+    serve: Callable[..., Guard], status: int, body: bytes, words: str
+) -> None:
+    guard = serve(lambda h, b: h.reply(body, status))
+    guard.recommend(ask([]))
+    assert (
+        f"HttpStatus: {guard.name} answered with HTTP status {status}" in guard.faults.examples[0]
+    )
+    assert words in guard.faults.examples[0]
+    assert "\x1b" not in guard.faults.examples[0]
 
 
 def test_headers_that_never_end_are_ended_by_the_guard(serve: Callable[..., Guard]) -> None:
