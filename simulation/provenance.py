@@ -15,7 +15,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -94,8 +94,12 @@ def changed_plugin(held: list[dict[str, Any]], section: RecommenderSection) -> s
     return _difference(next((one for one in held if one["label"] == now["label"]), now), now)
 
 
+@cache
 def library_versions() -> dict[str, str]:
-    """Versions of the libraries that decide a run's bytes, and of Python."""
+    """Versions of the libraries that decide a run's bytes, and of Python.
+
+    Read once a process: what it has imported stays as it is, whatever is installed meanwhile.
+    """
     found = {"python": ".".join(map(str, sys.version_info[:3]))}
     for name in _LIBRARIES:
         try:

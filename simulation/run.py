@@ -45,6 +45,10 @@ def shard_name(index: int, shard: int) -> str:
     return f"{world_name(index)}-s{shard:03d}"
 
 
+_SMALL = 1 << 18  # bytes of a table that is kept when read
+_KEPT = 128  # how many of them; together 32 MiB at most
+
+
 class Run:
     """A finished simulation.
 
@@ -70,6 +74,7 @@ class Run:
         self._store = store
         self._factories = dict(factories or {})
         self._prefix = prefix
+        self._kept: dict[str, pl.DataFrame] = {}
         self._arms = {arm.name: arm for arm in arms_of(study)}
 
     @classmethod
@@ -165,7 +170,15 @@ class Run:
         return [shard_name(world, number) for number in range(shards)]
 
     def _one(self, name: str) -> pl.DataFrame:
-        return self._store.scan([name]).collect()
+        """A table of its own; small ones are read once, since every auditor asks for them."""
+        frame = self._kept.get(name)
+        if frame is None:
+            frame = self._store.scan([name]).collect()
+            if frame.estimated_size() <= _SMALL:
+                if len(self._kept) >= _KEPT:
+                    self._kept.pop(next(iter(self._kept)))  # the oldest
+                self._kept[name] = frame
+        return frame.clone()
 
     def events(self, arm: str, world: int) -> pl.LazyFrame:
         """The event log of one arm in one world, one row per shown slot.

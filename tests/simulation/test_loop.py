@@ -293,3 +293,14 @@ def test_nobody_is_served_better_than_by_the_oracle():
 def test_a_label_that_is_another_arms_name_is_refused():
     with pytest.raises(ValueError, match="'ease-frozen' is the name of an arm"):
         small("ease", {"name": "random", "label": "ease-frozen"})
+
+
+def test_a_small_table_of_a_run_is_read_once_and_belongs_to_who_asked(tmp_path):
+    run = simulate(small("ease", worlds=1), out=tmp_path / "run", workers=1)
+    people = run.users(0)
+    for file in (tmp_path / "run").rglob("*.parquet"):
+        file.unlink()
+    people.insert_column(0, pl.Series("mine", people["user"]))
+    again = run.users(0)  # from memory: the files are gone
+    assert "mine" not in again.columns
+    assert again.equals(people.drop("mine"))
