@@ -6,25 +6,20 @@ do reaches people only through what is learnt: an arm that does not learn is not
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import mesa
 import numpy as np
 from numpy.typing import NDArray
 
-from ..recommenders.border import LateColumns, Requests
 from ..recommenders.errors import UserError, unknown_name
-from ..recommenders.faults import Faults
-from ..recommenders.guard import Guard
 from ..recommenders.randomness import child_seed, stream, uniform
-from ..recommenders.ranking import blocks
-from .attacks import Attack, fake_profiles, in_segment, ranks
+from .attacks import Attack, fake_profiles, in_segment
 from .newcomers import fresh_ids, like
+from .sight import LONGEST, Ranks, Sight, ranks_of
 
 if TYPE_CHECKING:
-    from .experiment import Served
     from .process import Arrays
     from .shown import Shown
     from .supply_settings import AdversarySection
@@ -41,8 +36,6 @@ MEASURES = {
     "segment_hr50": "HR@50 among these",
 }
 """What is measured of an attack, as <name>_<measure>; ranks only every probe_every steps."""
-
-_LONGEST = 50
 
 
 class Adversary(mesa.Agent):
@@ -101,8 +94,7 @@ class Adversary(mesa.Agent):
         if section.new_item:
             self._put_in()
         else:
-            self._probe()
-            self.before_attack = self.current["percentile"]
+            self.look_before()
         if section.profiles == 0:
             return
         fakes = fake_profiles(
@@ -117,17 +109,48 @@ class Adversary(mesa.Agent):
 
     def after(self, world: World, shown: Shown) -> None:
         """What is seen of the target in this step, and every few steps how it ranks."""
-        self.current = dict.fromkeys(MEASURES, float("nan"))
         if self.target < 0:
             return
-        if len(shown.users):
-            held = (shown.items == self.target).any(axis=1)
-            self.current["exposure"] = float(held.mean())
-        taken = shown.items[shown.feedback.taken]
-        if len(taken):
-            self.current["clicks"] = float((taken == self.target).mean())
-        if (world.columns.t - self.section.step) % self.section.probe_every == 0:
-            self._probe()
+        looks = self.section.looks_at(world.columns.t)
+        found = ranks_of(world, self.target, seed=self.seed) if looks else None
+        self.tell(Sight.of(shown, self.target, found))
+
+    def look_before(self) -> None:
+        """How the target ranks just before the attack."""
+        self.tell_before(ranks_of(self.world, self.target, seed=self.seed))
+
+    def tell_before(self, found: Ranks | None) -> None:
+        """Keep what was seen just before the attack."""
+        self.before_attack = float("nan") if found is None else _mean_of(found)
+
+    def tell(self, sight: Sight) -> None:
+        """The measures of a step from what was seen in it."""
+        self.current = dict.fromkeys(MEASURES, float("nan"))
+        if sight.slates:
+            self.current["exposure"] = sight.holding / sight.slates
+        if sight.taken:
+            self.current["clicks"] = sight.target_taken / sight.taken
+        found = sight.ranks
+        if found is None or len(found.users) == 0:
+            return
+        mine = in_segment(self._about())[found.users]
+        for k in (10, LONGEST):
+            self.current[f"hr{k}"] = float((found.place <= k).mean())
+            self.current[f"segment_hr{k}"] = (
+                float((found.place[mine] <= k).mean()) if mine.any() else float("nan")
+            )
+        self.current["percentile"] = _mean_of(found)
+        self.current["percentile_shift"] = self.current["percentile"] - self.before_attack
+
+    def _about(self) -> NDArray[np.float64]:
+        """(users,) share of each past that is about the segment's topic, NaN without a past."""
+        now = self.world.columns
+        n = len(now.taste)
+        weight = now.topics[now.past.item, self.topic].astype(np.float64)
+        total = np.bincount(now.past.user, weight, minlength=n)
+        length = np.bincount(now.past.user, minlength=n)
+        about = np.full(n, np.nan)
+        return np.asarray(np.divide(total, length, out=about, where=length > 0))
 
     def _put_in(self) -> None:
         """The target enters: like the most consumed item of its segment, or of all."""
@@ -158,73 +181,6 @@ class Adversary(mesa.Agent):
         """(items,) consumptions so far, as the platform knows them."""
         return self.world.platform.log().popularity()
 
-    # -- how the target ranks ----------------------------------------------------------------
-
-    def _probe(self) -> None:
-        """Ask the recommender about everybody who is in the world and has not met the target."""
-        now, served = self.world.columns, self.world.platform.recommender
-        if served is None:
-            return
-        everybody = np.flatnonzero(now.present).astype(np.int32)
-        history = self.world.platform.history.of(everybody)
-        met = np.zeros(len(everybody), np.bool_)
-        met[history.row_index[history.values == self.target]] = True
-        users = everybody[~met]
-        if len(users) == 0:
-            return
-        place = np.full(len(users), np.iinfo(np.int64).max)
-        percentile = np.full(len(users), np.nan)
-        with uncounted(served):
-            for rows in blocks(len(users), len(now.catalog)):
-                place[rows], percentile[rows] = self._places(served, users[rows])
-        mine = in_segment(self._about())[users]
-        for k in (10, _LONGEST):
-            self.current[f"hr{k}"] = float((place <= k).mean())
-            self.current[f"segment_hr{k}"] = (
-                float((place[mine] <= k).mean()) if mine.any() else float("nan")
-            )
-        if np.isfinite(percentile).all():
-            self.current["percentile"] = float(percentile.mean())
-            self.current["percentile_shift"] = self.current["percentile"] - self.before_attack
-
-    def _places(
-        self, served: Served, users: NDArray[np.int32]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        now = self.world.columns
-        history = self.world.platform.history.of(users)
-        asked = Requests(
-            users=users,
-            history=history,
-            k=min(_LONGEST, len(now.catalog)),
-            seed=child_seed(self.seed, "probe"),
-            step=now.t,
-            attributes=LateColumns(now.users.attributes, users),
-            ago=self.world.platform.history.ago(users, now.t),
-        )
-        if isinstance(served, Guard) and served.can_score and not served.capabilities.stochastic:
-            scores = served.score(asked)
-            if scores is not None:
-                hidden = np.tile(~now.available, (len(users), 1))
-                hidden[history.row_index, history.values] = True
-                hidden[:, self.target] = False
-                if not now.available[self.target]:
-                    return np.full(len(users), len(now.catalog)), np.zeros(len(users))
-                return ranks(scores, self.target, hidden)
-        items = served.recommend(asked).items
-        found = items == self.target
-        place = np.where(found.any(axis=1), 1 + found.argmax(axis=1), len(now.catalog))
-        return place, np.full(len(users), np.nan)
-
-    def _about(self) -> NDArray[np.float64]:
-        """(users,) share of each past that is about the segment's topic, NaN without a past."""
-        now = self.world.columns
-        n = len(now.taste)
-        weight = now.topics[now.past.item, self.topic].astype(np.float64)
-        total = np.bincount(now.past.user, weight, minlength=n)
-        length = np.bincount(now.past.user, minlength=n)
-        about = np.full(n, np.nan)
-        return np.asarray(np.divide(total, length, out=about, where=length > 0))
-
     # -- what is seen of it ------------------------------------------------------------------
 
     def series(self) -> Mapping[str, float]:
@@ -245,15 +201,7 @@ class Adversary(mesa.Agent):
         self.before_attack = float(state["before_attack"])
 
 
-@contextmanager
-def uncounted(served: Served) -> Iterator[None]:
-    """What a recommender is asked by us, not by people, is not in its tally of faults."""
-    guards = [served] if isinstance(served, Guard) else list(served.parts)
-    held = [guard.faults for guard in guards]
-    for guard, faults in zip(guards, held, strict=True):
-        guard.faults = Faults(strikes=faults.strikes, off=faults.off)
-    try:
-        yield
-    finally:
-        for guard, faults in zip(guards, held, strict=True):
-            guard.faults = faults
+def _mean_of(found: Ranks) -> float:
+    """The mean percentile, NaN unless everybody's is known."""
+    known = len(found.users) > 0 and bool(np.isfinite(found.percentile).all())
+    return float(found.percentile.mean()) if known else float("nan")

@@ -31,7 +31,8 @@ class Columns:
         features: (items, d) what tastes are matched with: the topics, or unit vectors.
         space: where tastes live, see drift.Space.
         segment: (users,) which kind of people each belongs to.
-        present: (users,) whether a person is in the world: arrived, and has not left.
+        present: (users,) whether a person is in the world: arrived, and has not left. In a shard
+            nobody else is. there: (users,) the same of everybody of whom it is known here.
         traits: further columns of people by name (opinion, satisfaction, ...), owned by processes
             and laws; in every checkpoint.
         born: (items,) the step at which each entered, 0 for those that were there.
@@ -54,6 +55,7 @@ class Columns:
     space: Space
     segment: NDArray[np.int8]
     present: NDArray[np.bool_]
+    there: NDArray[np.bool_]
     quality: NDArray[np.float32]
     awareness: NDArray[np.float32]
     born: NDArray[np.int32]
@@ -77,11 +79,14 @@ class Columns:
         slate: int,
         rows: int = 1,
         segment: NDArray[np.int8] | None = None,
+        people: slice = slice(None),
     ) -> Columns:
-        """The state a world starts from."""
+        """The state a world starts from; columns of all but ``people`` are not written."""
         n = len(start.users)
         quality = start.catalog.quality
         taste, topics = _plain(start.taste), _plain(start.catalog.topics)
+        moving = np.zeros(taste.shape, taste.dtype)
+        moving[people] = taste[people]
         return cls(
             seed=seed,
             luck=stream(seed, "choice"),
@@ -93,6 +98,7 @@ class Columns:
             space="topics" if start.features is None else "vectors",
             segment=np.zeros(n, np.int8) if segment is None else segment,
             present=np.ones(n, np.bool_),
+            there=np.ones(n, np.bool_),
             quality=np.zeros(len(topics), np.float32) if quality is None else _plain(quality),
             awareness=start.awareness,
             born=np.zeros(len(start.catalog), np.int32),
@@ -100,7 +106,7 @@ class Columns:
             activity=_plain(start.activity),
             taste_scale=start.taste_scale,
             initial_taste=taste,
-            taste=taste.copy(),
+            taste=moving,
             satiation=np.zeros((n, topics.shape[1]), np.float32),
             slate=slate,
             rows=rows,

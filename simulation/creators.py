@@ -30,7 +30,7 @@ from .making import (
     viability,
 )
 from .newcomers import NewItems, fresh_ids, like
-from .showcase import Showcase
+from .process import Happened
 
 if TYPE_CHECKING:
     from .process import Arrays
@@ -60,8 +60,6 @@ class Creators(mesa.Agent):
         self.world, self.section = world, section
         now = world.columns
         self.seed = now.seed
-        if section.fresh_slots:
-            world.platform.showcase = Showcase(section.fresh_slots, section.fresh_steps)
         self.maker = self._makers()
         n = int(self.maker.max(initial=0)) + 1
         profiles = np.full((n, now.topics.shape[1]), 1e-3)
@@ -106,8 +104,12 @@ class Creators(mesa.Agent):
         self._age()
 
     def after(self, world: World, shown: Shown) -> None:
+        """See :meth:`answer`."""
+        self.answer(world, Happened.of(shown, len(world.columns.catalog)))
+
+    def answer(self, world: World, happened: Happened) -> None:
         """Clicks are counted, and profiles follow them."""
-        taken = shown.items[shown.feedback.taken]
+        taken = happened.taken
         self._look()
         mine = taken[self.maker[taken] >= 0]
         creator = self.maker[mine]

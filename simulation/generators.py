@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..recommenders.randomness import stream, uniform
 from .making import Floats, normal
 from .newcomers import NewItems, fresh_ids, like
+from .process import Happened
 
 if TYPE_CHECKING:
     from ..recommenders.generative.images.item_images import ItemImages
@@ -106,20 +107,22 @@ class Generators(mesa.Agent):
         self._look()
 
     def after(self, world: World, shown: Shown) -> None:
+        """See :meth:`answer`."""
+        self.answer(world, Happened.of(shown, len(world.columns.catalog)))
+
+    def answer(self, world: World, happened: Happened) -> None:
         """Who was shown and clicked; what sells is remembered."""
         now = world.columns
         self._look()
-        ai = self.ai
-        seen = shown.items[shown.items >= 0]
-        taken = shown.items[shown.feedback.taken]
+        ai, taken, times = self.ai, happened.taken, happened.seen
         self.heard = self.section.discount * self.heard + np.bincount(taken, minlength=len(ai))
-        times = np.bincount(seen, minlength=len(ai))
+        n_seen = int(times.sum())
         human, machine = (
             float(times[rows].mean()) if rows.any() else float("nan")
             for rows in (now.available & ~ai, now.available & ai)
         )
         self.shares = {
-            "ai_exposure": float(ai[seen].mean()) if len(seen) else float("nan"),
+            "ai_exposure": float(times[ai].sum() / n_seen) if n_seen else float("nan"),
             "ai_click_share": float(ai[taken].mean()) if len(taken) else float("nan"),
             "ai_gap": relative_gap(human, machine),
         }

@@ -28,11 +28,13 @@ class HistoryBuffer:
         self.past = log.histories()
         self._n_past = self.past.lengths.astype(np.int32)
         self._since = np.zeros(log.n_users, np.int32)  # how many of ...
-        self._more = np.full((log.n_users, _ROOM), -1, np.int32)  # ... these are filled
+        self._more = np.zeros((log.n_users, _ROOM), np.int32)  # ... these are filled
         self._fullest = 0
         times = log.history_times() if timed else None
         self._past_times = None if times is None else times.astype(np.int32)
-        self._times = None if times is None else np.zeros_like(self._more)  # of those in _more
+        self._times = (
+            None if times is None else np.zeros(self._more.shape, np.int32)
+        )  # of those in _more
 
     @property
     def length(self) -> NDArray[np.int32]:
@@ -93,10 +95,19 @@ class HistoryBuffer:
         self._fullest = int(self._since.max(initial=0))
         need = self._fullest + beyond
         if need > room:
-            more = np.full((len(self._more), max(need - room, room // 2)), -1, np.int32)
-            self._more = np.concatenate([self._more, more], axis=1)
+            self._more = self._widened(self._more, need)
             if self._times is not None:
-                self._times = np.concatenate([self._times, np.zeros_like(more)], axis=1)
+                self._times = self._widened(self._times, need)
+
+    def _widened(self, rows: NDArray[np.int32], need: int) -> NDArray[np.int32]:
+        """The same with more room; rows without anything, as most in a shard, stay unwritten."""
+        room = rows.shape[1]
+        wider = np.zeros((len(rows), max(need, room + room // 2)), np.int32)
+        filled = np.flatnonzero(self._since)
+        if len(filled):
+            some = slice(filled[0], filled[-1] + 1)
+            wider[some, :room] = rows[some]
+        return wider
 
     def _gather(self, who: NDArray[np.integer], lengths: NDArray[np.int64]) -> NDArray[np.int32]:
         return self._told(who, lengths, self.past.values, self._more)

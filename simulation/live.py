@@ -168,6 +168,11 @@ class ArmRun:
 
     def write_end(self, world: World) -> None:
         """What became of people, and of the catalog."""
+        self.write_people(world)
+        self.write_catalog(world)
+
+    def write_people(self, world: World) -> None:
+        """What became of people."""
         rows = world.measures.rows  # of a shard: its own people
         tables = {
             "outcomes": only_lived(world.measures.outcomes(), world.columns),
@@ -176,6 +181,9 @@ class ArmRun:
         for what, frame in tables.items():
             own = frame.slice(rows.start, rows.stop - rows.start)
             self.store.put_frame(f"{self.prefix}truth/{what}/{self.place}.parquet", own)
+
+    def write_catalog(self, world: World) -> None:
+        """What became of the catalog, if it changed."""
         if world.changes_catalog:
             name = f"{self.prefix}truth/catalogs/{self.place}.parquet"
             now = world.columns

@@ -122,11 +122,12 @@ class Measures:
         rank = np.argsort(np.argsort(counts, kind="stable"), kind="stable")
         self.percentile = (rank / max(n_items - 1, 1)).astype(np.float32)
         self.recent = np.zeros((n_users, columns.topics.shape[1]), np.float32)
-        for rows in cut(len(columns.past), 1 << 17):
-            past = columns.past.user[rows], columns.past.item[rows]
-            np.add.at(self.recent, past[0], columns.topics[past[1]])
-        length = np.bincount(columns.past.user, minlength=n_users)
-        self.recent *= (5.0 / np.maximum(length, 1)).astype(np.float32)[:, None]
+        if blocks:  # rows that are not lived here are never written, and cost no memory
+            for rows in cut(len(columns.past), 1 << 17):
+                past = columns.past.user[rows], columns.past.item[rows]
+                np.add.at(self.recent, past[0], columns.topics[past[1]])
+            length = np.bincount(columns.past.user, minlength=n_users)[self.rows]
+            self.recent[self.rows] *= (5.0 / np.maximum(length, 1)).astype(np.float32)[:, None]
         self.clicks = np.zeros(n_users, np.int32)
         self.slots = np.zeros(n_users, np.int32)
         self.slate_match = np.zeros(n_users, np.float64)

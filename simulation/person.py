@@ -148,8 +148,11 @@ class Persons:
         now = world.columns
         self.settings = settings
         self.everyone: dict[int, Person] = {}
+        first, last = world.people or (0, len(now.segment))
+        mine = now.segment[first:last]
         for number, segment in enumerate(world.segments):
-            for user in np.flatnonzero(now.segment == number).tolist() if segment.persons else ():
+            some = first + np.flatnonzero(mine == number)
+            for user in some.tolist() if segment.persons else ():
                 if segment.persons == "chat":
                     person: Person = TalkingPerson(world, now, segment, user, settings=settings)
                 else:

@@ -8,6 +8,7 @@ checkpoint holds it without pickle; its series stand beside the world's own.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from ..recommenders.border import Slates
+    from .shown import Shown
     from .study import Study
-    from .world import Shown, World
+    from .world import World
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -56,6 +58,41 @@ class Interposes(Protocol):
         self, world: World, users: NDArray[np.int32], slates: Slates
     ) -> tuple[Slates, NDArray[np.bool_]]:
         """The slates as people see them, and (n, k) which slots are not the platform's."""
+        ...
+
+
+@dataclass(frozen=True)
+class Happened:
+    """What a step did with the items, whoever did it.
+
+    Attributes:
+        taken: (takings,) int32 items, in the order of people and of slots.
+        seen: (items,) how often each was shown.
+    """
+
+    taken: NDArray[np.int32]
+    seen: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, shown: Shown, n_items: int) -> Happened:
+        """From what a step showed."""
+        seen = np.bincount(shown.items[shown.items >= 0], minlength=n_items)
+        return cls(shown.items[shown.feedback.taken], seen)
+
+
+@runtime_checkable
+class Supplies(Protocol):
+    """A process that changes the catalog, and needs to know of people only what they did to items.
+
+    So where people live in shards, it lives with their driver.
+    """
+
+    def before(self, world: World) -> None:
+        """Items enter, leave and age."""
+        ...
+
+    def answer(self, world: World, happened: Happened) -> None:
+        """Its answer to what people did."""
         ...
 
 

@@ -37,10 +37,16 @@ class Rejections:
         if rejected is None or not rejected.any():
             return
         row, column = np.nonzero(rejected)
-        new = np.stack(
-            [shown.users[row], shown.items[row, column], np.full(len(row), step)], axis=1
-        )
+        self.note(shown.users[row], shown.items[row, column], step)
+
+    def note(self, users: NDArray[np.int32], items: NDArray[np.int32], step: int) -> None:
+        """These people rejected these items in a step."""
+        new = np.stack([users, items, np.full(len(users), step)], axis=1)
         self._rows, self._of = np.concatenate([self._rows, new]), None
+
+    def since(self, step: int) -> NDArray[np.int64]:
+        """(n, 2) user and item of what was rejected from a step on, by step, person and slot."""
+        return self._rows[np.searchsorted(self._rows[:, 2], step) :, :2]
 
     def of(self, users: NDArray[np.int32], n_items: int) -> Ragged | None:
         """What these people never want to see again; None as long as nobody rejected anything."""

@@ -12,7 +12,7 @@ from .directory import finish, prepare, refuse_others
 from .executors import Executor, execute, one_thread
 from .live import live_world
 from .run import Factories, Run
-from .shards import refuse_what_people_share
+from .shards import refuse_what_people_share, shard_rows
 from .store import DiskStore, Lock, MemoryStore
 from .study import Study, label_of
 from .teams import sharded
@@ -114,6 +114,11 @@ def check_study(
     for section in study.recommenders:
         if section.name != "none" and label_of(section) not in (factories or {}):
             made = registry.create(section.name, section.args)
+            if study.study.shards > 1 and not callable(getattr(made, "state", None)):
+                raise UserError(
+                    f"{label_of(section)} has no state() and load_state() to be sent to shards by; "
+                    "set [study] shards to 1, or let it save itself"
+                )
             can = getattr(made, "capabilities", None)
             if (
                 section.retrain_mode == "incremental"
@@ -135,8 +140,10 @@ def check_study(
                 "shards cannot keep the limits of one endpoint together; set [study] shards to 1, "
                 "or replay a record (mode = 'replay')"
             )
+    people = study.world.users
     if study.world.kind == "dataset":
-        origin(study.world, study.study.seed, 0)
+        people = len(origin(study.world, study.study.seed, 0).users)
+    shard_rows(people, shards=study.study.shards, block=study.study.block)
     if study.society is not None:
         _check_society(study)
     if study.asks:

@@ -1,17 +1,18 @@
 """A large world lived in shards: its people divided among processes or machines, its model in one.
 
-Between two trainings people of different shards do not touch, except through what a process of the
-world says they share (opinions of friends). So a step needs little traffic: each shard sends the
-sums behind the measures, how often each item was shown, what was consumed (the training data), and
-what people on its border are like; the driver sends the trained model and the borders' news. The
-numbers are those of the undivided world, because people are served, counted and added up in the
-same blocks whoever holds them (see measures.blocks_of).
+Between two trainings people of different shards do not touch, except through what processes of the
+world say (divided.py). So a step needs little traffic: each shard sends the sums behind the
+measures, how often each item was shown, what was consumed (the training data), and what its people
+are like to others; its driver (driver.py) sends the trained model, the items that entered, and what
+happened on the shard's border. The numbers are those of the undivided world, because people are
+served, counted and added up in the same blocks whoever holds them (see measures.blocks_of).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
@@ -21,16 +22,14 @@ from numpy.typing import NDArray
 from ..recommenders.border import State
 from ..recommenders.datasets.synthetic import Market
 from ..recommenders.errors import UserError
-from ..recommenders.faults import Faults
 from ..recommenders.randomness import child_seed
 from .arms import arms_of
+from .catalog_news import follow
+from .divided import InShard, processes_of_shard
 from .experiment import Served
 from .live import ArmRun, under
-from .measures import inequality, means
-from .process import series_of
 from .run import shard_name
-from .social import Society
-from .staying import Staying, beginning
+from .staying import beginning
 from .store import Arrays, Store
 from .study import Study
 from .variants import variants
@@ -53,27 +52,21 @@ def shard_rows(n_users: int, *, shards: int, block: int) -> list[tuple[int, int]
     return list(pairwise(edges))
 
 
-_SHARED = ("supply", "generators", "adversaries")
-"""Tables of a study whose processes look at all people, or change the catalog for all."""
-
-
 def refuse_what_people_share(study: Study) -> None:
-    """What happens between people, or to the catalog, cannot be lived in shards.
+    """What cannot be lived in shards: the reasons stand in docs/cluster.md.
 
     Raises:
         UserError: the first thing in the study that would need everybody in one place.
     """
-    kinds = study.users or (study.people,)
-    society = study.society
-    shared = {f"[{name}]": getattr(study, name, None) for name in _SHARED}
-    shared["persons"] = any(kind.persons for kind in study.users)
-    shared["not-interested"] = any(f.law == "not-interested" for k in kinds for f in k.feedback)
-    if society is not None:
-        shared["[staying] with [society]"] = study.staying
-        shared["[society] friend_slots above 0"] = society.friend_slots
-        shared["[society] rewiring above 0"] = society.rewiring
-        shared["[society] opinions = 'past'"] = society.opinions == "past"
-        shared["[society] graph = 'alike'"] = society.graph.form == "alike"
+    steps = [one.step for one in study.adversaries]
+    mixed = any(
+        steps.count(one.step) > 1 and one.new_item is not study.adversaries[0].new_item
+        for one in study.adversaries
+    )
+    shared = {
+        "[[users]] persons = 'chat'": study.asks,
+        "an adversary with new_item in the same step as one without": mixed,
+    }
     for what, asked in shared.items():
         if asked:
             raise UserError(
@@ -89,7 +82,7 @@ def part_of(start: Market, first: int, last: int) -> Market:
     """
 
     def own(column: NDArray[np.float32]) -> NDArray[np.float32]:
-        kept = np.zeros_like(column)
+        kept = np.zeros(column.shape, column.dtype)  # zeros_like would write them
         kept[first:last] = column[first:last]
         return kept
 
@@ -164,58 +157,67 @@ class Shard(ArmRun):
             start=part_of(start, first, last),
             people=self.spec.rows,
             popularity=start.log.popularity(),
+            made_of=partial(processes_of_shard, past=start.log),
         )
         world.platform.led = True
         return world
 
-    def begin(self, model: State, t: int) -> None:
+    def begin(self, model: State, known: NDArray[np.int64], t: int) -> None:
         """Start from the fitted model, or from the checkpoint of step ``t`` above 0."""
         if t:
             self.restore(self.world, self.store.arrays(self.checkpoint_at(t)))
         else:
             self.remove_parts(0)
-            self.load(model)
+            self.load(model, known)
         self.name_series(self.world)
-        self._border = self.border()
 
-    def load(self, model: State) -> None:
-        """Take over a model that was trained elsewhere."""
+    def load(self, model: State, known: NDArray[np.int64]) -> None:
+        """Take over a model that was trained elsewhere, on so many items."""
         guard = self.world.platform.recommender
         if guard is not None:
+            guard.regrow(self.world.columns.catalog.public(), known)
             guard.load_state({name: value.copy() for name, value in model.items()})
             self.world.platform.learnt_elsewhere()
 
-    def border(self) -> NDArray[np.int64]:
-        """The people of other shards whose opinions are needed here."""
-        society = society_of(self.world)
-        return np.empty(0, np.int64) if society is None else society.border()
-
-    def step(self, opinion: NDArray[np.float64]) -> Arrays:
+    def step(self, news: Arrays) -> Arrays:
         """One step; returns what the driver needs.
 
         Args:
-            opinion: of the people of :meth:`border`, after the step before.
+            news: see :meth:`hear`.
 
         Returns:
             "sums" (blocks, means, 2), "exposure" (items,) so far; of what was consumed what
-            Clicks.since tells, "turn" being the how-manieth thing of its person in this step; and
-            what each process tells, under its key.
+            Clicks.since tells, "turn" being the how-manieth thing of its person in this step;
+            "rejected", where somebody can reject, (n, 2) users and items; and what each process
+            tells, under its key.
         """
+        self.hear(news)
         world, platform = self.world, self.world.platform
-        society = society_of(world)
-        if society is not None:
-            society.hear(self._border, opinion)
         before = platform.clicks.calls
         self.advance(world)
         if self.part_ends(world):
             self.write_part(world)
-        told = {f"{p.key}/{n}": v for p in telling(world) for n, v in p.told().items()}
+        halves = [process for process in world.processes if isinstance(process, InShard)]
+        told = {f"{half.key}/{name}": v for half in halves for name, v in half.told().items()}
+        if any("rejected" in segment.reports for segment in world.segments):
+            told["rejected"] = platform.rejections.since(world.columns.t - 1).astype(np.int32)
         return {
             **told,
             "sums": world.measures.sums.copy(),
             "exposure": world.measures.exposure.copy(),
             **platform.clicks.since(before),
         }
+
+    def hear(self, news: Arrays) -> None:
+        """What happened elsewhere since the last step: to the catalog, and between shards.
+
+        Args:
+            news: see catalog_news.follow, and what each process hears, under its key.
+        """
+        follow(self.world, under(news, "catalog/"))
+        for process in self.world.processes:
+            if isinstance(process, InShard) and (own := under(news, f"{process.key}/")):
+                process.hear(own)
 
     def save_at(self, t: int) -> None:
         """Write a checkpoint; the one before stays until the driver has written its own."""
@@ -251,7 +253,7 @@ class Shard(ArmRun):
 
     def finish(self) -> dict[str, Any]:
         """Write what became of people; returns what the recommender did wrong here."""
-        self.write_end(self.world)
+        self.write_people(self.world)
         return self.faults(self.world).to_dict()
 
 
@@ -265,168 +267,5 @@ def of_people(name: str) -> bool:
     return name in _PEOPLE or inside
 
 
-def telling(world: World) -> list[Society | Staying]:
-    """The processes of a world that can be lived in shards."""
-    return [p for p in world.processes if isinstance(p, Society | Staying)]
-
-
-def society_of(world: World) -> Society | None:
-    """The society of a world, if it has one."""
-    return next((p for p in world.processes if isinstance(p, Society)), None)
-
-
 def _silent(steps: int, what: str) -> None:
     """A shard tells nobody; its driver does."""
-
-
-class ShardedArm(ArmRun):
-    """One arm of one world whose people live in shards: trains the model, adds up, writes series.
-
-    Args:
-        parts: arguments of ArmRun.
-        whole: the study before it was turned into the variant that is lived here.
-        team: puts shards to work.
-
-    Attributes:
-        sent, received: bytes of arrays sent to all shards together and received from them.
-    """
-
-    def __init__(self, *parts: Any, whole: Study, team: TeamFactory) -> None:
-        super().__init__(*parts)
-        self._whole, self._factory = whole, team
-        self._team: Team | None = None
-        self._kept = 0
-        self.sent = self.received = 0
-
-    def run(self) -> None:
-        """Live the arm; see ArmRun.run."""
-        refuse_what_people_share(self.study)
-        try:
-            super().run()
-            for number in range(self.study.study.shards if self._kept else 0):
-                place = f"{self.arm.name}/{shard_name(self.index, number)}"
-                self.store.remove(f"{self.prefix}state/{place}/checkpoint-{self._kept:06d}.npz")
-        finally:
-            if self._team is not None:
-                self._team.close()
-
-    def world_with(self, guard: Served | None) -> World:
-        """A world in which nobody lives: the platform's memory, and the catalog."""
-        start = self.origin()
-        nobody = replace(part_of(start, 0, 0), log=start.log)
-        return World(
-            self.study,
-            index=self.index,
-            arm=self.arm,
-            recommender=guard,
-            start=nobody,
-            people=(0, 0),
-        )
-
-    def start(self) -> World:
-        """The driver at its first step or last checkpoint, with its team at the same step."""
-        world = super().start()
-        people = len(world.columns.users)
-        rows = shard_rows(people, shards=self.study.study.shards, block=self.study.study.block)
-        out = getattr(self.store, "root", "")
-        text = self._whole.model_dump_json()
-        specs = [
-            Spec(text, self.prefix, self.index, self.arm.name, number, part, str(out))
-            for number, part in enumerate(rows)
-        ]
-        self._team = self._factory(specs, self.store)
-        self._kept = world.columns.t
-        self._rows = rows
-        self._ask("begin", self._model(world), world.columns.t)
-        self._borders: list[NDArray[np.int64]] = self._ask("border")
-        return world
-
-    def advance(self, world: World) -> None:
-        """One step of every shard; then the driver learns, if it is due."""
-        reports = self._ask_each("step", [self._news(world, border) for border in self._borders])
-        platform, now = world.platform, world.columns
-        kept = ("user", "item", "turn", *(("stars",) if platform.rated is not None else ()))
-        took = {name: np.concatenate([report[name] for report in reports]) for name in kept}
-        for nth in range(int(took["turn"].max(initial=-1)) + 1):  # as in the undivided world
-            here = took["turn"] == nth
-            stars = took["stars"][here] if "stars" in took else None
-            platform.take_note(took["user"][here], took["item"][here], stars)
-        platform.learn()
-        if platform.retrained:
-            self._ask("load", self._model(world))
-        current = world.measures.current
-        exposure: NDArray[np.int64] = sum(report["exposure"] for report in reports)
-        current.update(means(np.concatenate([report["sums"] for report in reports])))
-        current.update(inequality(exposure), retrained=float(platform.retrained))
-        for process in telling(world):
-            told = [under(report, f"{process.key}/") for report in reports]
-            for (first, _), one in zip(self._rows, told, strict=True):
-                process.gather(first, one)
-            process.total(told)
-        current.update(series_of(world.processes))
-        now.t += 1
-        self.record_series(world)
-
-    @staticmethod
-    def _news(world: World, border: NDArray[np.int64]) -> NDArray[np.float64]:
-        opinion = world.columns.traits.get("opinion")
-        return np.empty(0) if opinion is None else opinion[border]
-
-    def write_part(self, world: World) -> None:
-        """Nothing: the shards write what their people did."""
-
-    def save(self, world: World) -> None:
-        """Checkpoints of all shards, then the driver's, which makes them count."""
-        t = world.columns.t
-        self._ask("save_at", t)
-        super().save(world)
-        if self._kept:
-            self._ask("drop", self._kept)
-        self._kept = t
-
-    def write_end(self, world: World) -> None:
-        """Nothing: the shards write what became of their people."""
-
-    def faults(self, world: World) -> Faults:
-        """Of the training here and of the serving in all shards."""
-        whole = super().faults(world)
-        for told in self._ask("finish"):
-            whole.merge(Faults.from_dict(told))
-        return whole
-
-    def _model(self, world: World) -> State:
-        guard = world.platform.recommender
-        if guard is None:
-            return {}
-        state = guard.state()
-        if state is None:
-            raise UserError(
-                f"{self.arm.name} has no state() that could be sent to shards; set [study] shards "
-                "to 1, or let the recommender save itself"
-            )
-        return state
-
-    def _ask(self, method: str, *arguments: Any) -> list[Any]:
-        assert self._team is not None
-        answers = self._team.all(method, *arguments)
-        self.sent += len(answers) * n_bytes(arguments)
-        self.received += n_bytes(answers)
-        return answers
-
-    def _ask_each(self, method: str, arguments: list[Any]) -> list[Any]:
-        assert self._team is not None
-        answers = self._team.each(method, arguments)
-        self.sent += n_bytes(arguments)
-        self.received += n_bytes(answers)
-        return answers
-
-
-def n_bytes(value: object) -> int:
-    """Bytes of the arrays in a message."""
-    if isinstance(value, np.ndarray):
-        return int(value.nbytes)
-    if isinstance(value, dict):
-        return sum(map(n_bytes, value.values()))
-    if isinstance(value, list | tuple):
-        return sum(map(n_bytes, value))
-    return 0

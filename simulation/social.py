@@ -23,10 +23,10 @@ from ..recommenders.errors import UserError
 from ..recommenders.interactions import Interactions
 from ..recommenders.randomness import child_seed, stream, uniform
 from .agreement import stance_of_past
-from .choice import sigmoid
 from .drift import Floats, average
-from .graphs import mutual
+from .friendships import rewired as rewired
 from .opinions import Talk, bimodality, polarisation
+from .sharing import delivered, inserted, reached, shares
 
 if TYPE_CHECKING:
     from .process import Arrays
@@ -61,153 +61,6 @@ def check_society(
     return section.graph.build(users.ids, past, seed=child_seed(seed, "friends"))
 
 
-# Sharing -----------------------------------------------------------------------------------------
-
-
-def shares(match: Floats, share: float, slope: float) -> Floats:
-    """Chance to share what was consumed: ``sigmoid(logit(share) + slope * match)``."""
-    if share in (0.0, 1.0):
-        return np.full(match.shape, share)
-    return sigmoid(np.log(share) - np.log1p(-share) + slope * match)
-
-
-def reached(
-    listeners: sp.csr_matrix,
-    people: NDArray[np.integer],
-    items: NDArray[np.integer],
-    *,
-    reach: float,
-    key: np.uint64,
-    step: int,
-) -> tuple[Ints, Ints]:
-    """(friends, items): whom each share reaches, each friend by luck of their own.
-
-    One chance for each link, when a person shares: where everybody consumes and shares what reaches
-    them, that is the independent cascade of Kempe, Kleinberg & Tardos (2003), in which a message
-    gets d links far down a line with probability ``reach^d``.
-
-    Args:
-        listeners: (n, n) row j: who hears person j.
-        people, items: (shares,) who shares what.
-    """
-    first = listeners.indptr[people].astype(np.int64)
-    n_friends = np.diff(listeners.indptr)[people].astype(np.int64)
-    end = n_friends.cumsum()
-    within = np.arange(int(n_friends.sum())) - np.repeat(end - n_friends, n_friends)
-    friend = listeners.indices[np.repeat(first, n_friends) + within].astype(np.int64)
-    sender, item = np.repeat(people, n_friends), np.repeat(items, n_friends).astype(np.int64)
-    if reach < 1:
-        sees = uniform(key, step, sender, friend, item) < reach
-        friend, item = friend[sees], item[sees]
-    return friend, item
-
-
-def delivered(
-    inbox: NDArray[np.int32], friend: Ints, item: Ints, *, key: np.uint64, step: int
-) -> NDArray[np.int32]:
-    """(n, slots) inboxes after more arrived: newest first, luck decides among those of one step.
-
-    Args:
-        inbox: (n, slots) items, -1 empty; friend, item: (messages,).
-    """
-    n, slots = inbox.shape
-    row, slot = np.nonzero(inbox != NOTHING)
-    person = np.concatenate([friend, row])
-    thing = np.concatenate([item, inbox[row, slot].astype(np.int64)])
-    rank = np.concatenate([uniform(key, step, friend, item), 1.0 + slot])
-    order = np.lexsort((rank, thing, person))
-    once = np.ones(len(order), np.bool_)
-    once[1:] = (np.diff(person[order]) != 0) | (np.diff(thing[order]) != 0)
-    kept = order[once]
-    kept = kept[np.lexsort((rank[kept], person[kept]))]
-    person, thing = person[kept], thing[kept]
-    place = np.arange(len(person)) - np.searchsorted(person, person)
-    fits = place < slots
-    out = np.full((n, slots), NOTHING, np.int32)
-    out[person[fits], place[fits]] = thing[fits]
-    return out
-
-
-def inserted(
-    items: NDArray[np.int32], friends: NDArray[np.int32]
-) -> tuple[NDArray[np.int32], Flags]:
-    """Slates whose last slots hold what friends shared, and which slots do.
-
-    Empty slots are filled first; what stands in the slate already stays where it is.
-
-    Args:
-        items: (n, k) of the recommender; friends: (n, f) shared, -1 for none.
-    """
-    k = items.shape[1]
-    friends = np.where((friends[:, :, None] == items[:, None]).any(axis=2), NOTHING, friends)
-    order = np.argsort(friends == NOTHING, axis=1, kind="stable")[:, :k]
-    friends = np.take_along_axis(friends, order, axis=1)  # (n, f), -1 last
-    n_shared = (friends != NOTHING).sum(axis=1)
-    n_own = (items != NOTHING).sum(axis=1)
-    begin = np.minimum(n_own, k - n_shared)[:, None]
-    at = np.arange(k) - begin  # which of the shared items a slot holds
-    from_friends = (at >= 0) & (at < n_shared[:, None])
-    column = np.clip(at, 0, max(friends.shape[1] - 1, 0))
-    return (
-        np.where(from_friends, np.take_along_axis(friends, column, axis=1), items),
-        from_friends,
-    )
-
-
-# Friendships that end ----------------------------------------------------------------------------
-
-
-def rewired(
-    graph: sp.csr_matrix,
-    opinion: Floats,
-    present: Flags,
-    *,
-    tolerance: float,
-    chance: float,
-    key: np.uint64,
-    step: int,
-) -> sp.csr_matrix:
-    """Friends too far apart part, and one of them finds somebody else; the number of links stays.
-
-    Each link with ``|x_i - x_j| > tolerance`` is cut with a chance, and one end, by luck, links to
-    a person drawn from all who are there; who is already a friend is no replacement.
-
-    Source: coevolution of opinions and networks, Holme & Newman (2006).
-    """
-    n = len(opinion)
-    upper = sp.triu(graph, 1).tocoo()
-    a, b = upper.row.astype(np.int64), upper.col.astype(np.int64)
-    far = np.abs(opinion[a] - opinion[b]) > tolerance
-    cut = far & present[a] & present[b] & (uniform(key, step, a, b, 0) < chance)
-    keeps = np.where(uniform(key, step, a, b, 1) < 0.5, a, b)
-    to = (uniform(key, step, a, b, 2) * n).astype(np.int64)
-    old = a * n + b
-    new = np.minimum(keeps, to) * n + np.maximum(keeps, to)
-    cut &= (to != keeps) & present[to] & ~np.isin(new, old)
-    where = np.flatnonzero(cut)
-    _, once = np.unique(new[where], return_index=True)
-    where = where[np.sort(once)]
-    code = old.copy()
-    code[where] = new[where]
-    return mutual(code // n, code % n, n)
-
-
-# The process -------------------------------------------------------------------------------------
-
-
-_TOLD = ("opinion", "misinformed", "false_seen")
-"""Traits that a society's series are made of."""
-
-
-def only_rows(graph: sp.csr_matrix, rows: slice) -> sp.csr_matrix:
-    """The graph in which only these people hear anybody; indices stay what they are."""
-    begin, end = graph.indptr[rows.start], graph.indptr[rows.stop]
-    offsets = np.clip(graph.indptr, begin, end) - begin
-    return sp.csr_matrix(
-        (graph.data[begin:end], graph.indices[begin:end], offsets), shape=graph.shape
-    )
-
-
 class Society(mesa.Agent):
     """Friends, opinions and shares of everybody in one world.
 
@@ -216,16 +69,19 @@ class Society(mesa.Agent):
 
     Args:
         world: with its columns and platform in place; section: [society].
+        past: what everybody consumed before, where the world's own holds only a shard's.
     """
 
     key = "society"
 
-    def __init__(self, world: World, section: SocietySection) -> None:
+    def __init__(
+        self, world: World, section: SocietySection, *, past: Interactions | None = None
+    ) -> None:
         super().__init__(world)
         self.columns, self.section = world.columns, section
-        self.rows = None if world.people is None else slice(*world.people)
         now = self.columns
-        self._befriend(check_society(section, now.catalog, now.users, now.past, seed=now.seed))
+        past = now.past if past is None else past
+        self.befriend(check_society(section, now.catalog, now.users, past, seed=now.seed))
         n = len(now.taste)
         first = self._first()
         now.traits.update(
@@ -237,12 +93,10 @@ class Society(mesa.Agent):
                 "inbox": np.full((n, section.friend_slots), NOTHING, np.int32),
             }
         )
-        self._n_taken = 0
-        self._now = {"shares": float("nan"), "friend_clicks": float("nan")}
+        self.now = {"shares": float("nan"), "friend_clicks": float("nan")}
 
-    def _befriend(self, graph: sp.csr_matrix) -> None:
-        if self.rows is not None:  # a shard knows whom its own people hear
-            graph = only_rows(graph, self.rows)
+    def befriend(self, graph: sp.csr_matrix) -> None:
+        """From now on people hear those whom row i of this graph names for person i."""
         self.graph = graph
         self.listeners = graph.T.tocsr()
 
@@ -292,7 +146,7 @@ class Society(mesa.Agent):
         traits, users, taken = now.traits, shown.users, shown.feedback.taken
         before = traits["opinion"]
         talk = Talk(
-            self.graph, before, traits["opinion_start"], self._here(), now.t,
+            self.graph, before, traits["opinion_start"], now.there, now.t,
             stream(now.seed, "who is met"),
         )  # fmt: skip
         opinion = np.where(now.present, section.influence.listen(talk), before)
@@ -302,14 +156,9 @@ class Society(mesa.Agent):
         opinion[users[met]] = section.exposure.meet(opinion[users[met]], stance[met])
         traits["opinion"][:] = opinion
         self._believe(shown, slots)
-        self._share(shown)
-        if section.rewiring:
-            self._befriend(
-                rewired(
-                    self.graph, opinion, now.present, tolerance=section.tolerance,
-                    chance=section.rewiring, key=stream(now.seed, "parting"), step=now.t,
-                )
-            )  # fmt: skip
+        people, items = self._shared(shown)
+        self.deliver(people, items, step=now.t)
+        self.part(step=now.t)
 
     def _believe(self, shown: Shown, slots: NDArray[np.int32]) -> None:
         """Each false item consumed takes a share of what doubt is left: ``1 - (1 - g)^n``."""
@@ -321,68 +170,55 @@ class Society(mesa.Agent):
         doubt = 1.0 - traits["misinformed"][shown.users]
         traits["misinformed"][shown.users] = 1.0 - doubt * (1.0 - section.gullibility) ** n_taken
 
-    def _share(self, shown: Shown) -> None:
+    def _shared(self, shown: Shown) -> tuple[Ints, NDArray[np.int32]]:
+        """(people, items): who shares what of what was taken in this step."""
         now, section = self.columns, self.section
         row, slot = np.nonzero(shown.feedback.taken)
         people, items = shown.users[row].astype(np.int64), shown.items[row, slot]
         match = shown.match[row, slot].astype(np.float64)
         luck = uniform(stream(now.seed, "shares"), now.t, people, items)
         does = luck < shares(match, section.share, section.share_slope)
-        self._now["shares"] = float(does.sum())
-        if section.friend_slots:
-            friend, item = reached(
-                self.listeners, people[does], items[does], reach=section.reach,
-                key=stream(now.seed, "reaches"), step=now.t,
+        placed = shown.from_friends
+        n_placed = 0 if placed is None else int(placed[row, slot].sum())
+        self.count(shares=int(does.sum()), taken=len(row), placed=n_placed)
+        return people[does], items[does]
+
+    def count(self, *, shares: int, taken: int, placed: int) -> None:
+        """The step's series: what was shared, and how much of what was taken friends had placed."""
+        share = placed / taken if taken else float("nan")
+        self.now = {"shares": float(shares), "friend_clicks": share}
+
+    def deliver(self, people: Ints, items: NDArray[np.int32], *, step: int) -> None:
+        """What these people share is put before their friends who are there."""
+        now, section = self.columns, self.section
+        if section.friend_slots == 0:
+            return
+        friend, item = reached(
+            self.listeners, people, items, reach=section.reach,
+            key=stream(now.seed, "reaches"), step=step,
+        )  # fmt: skip
+        here = now.present[friend]
+        now.traits["inbox"][:] = delivered(
+            now.traits["inbox"], friend[here], item[here],
+            key=stream(now.seed, "inbox"), step=step,
+        )  # fmt: skip
+
+    def part(self, *, step: int) -> None:
+        """Friends too far apart part, and find others."""
+        now, section = self.columns, self.section
+        if section.rewiring:
+            self.befriend(
+                rewired(
+                    self.graph, now.traits["opinion"], now.there, tolerance=section.tolerance,
+                    chance=section.rewiring, key=stream(now.seed, "parting"), step=step,
+                )
             )  # fmt: skip
-            here = now.present[friend]
-            now.traits["inbox"][:] = delivered(
-                now.traits["inbox"], friend[here], item[here],
-                key=stream(now.seed, "inbox"), step=now.t,
-            )  # fmt: skip
-        shared = shown.from_friends
-        n_taken = self._n_taken = len(row)
-        n_shared = 0 if shared is None else int(shared[row, slot].sum())
-        self._now["friend_clicks"] = n_shared / n_taken if n_taken else float("nan")
-
-    # -- between shards ------------------------------------------------------------------------
-
-    def _here(self) -> Flags:
-        """(n,) who can be heard: in a shard everybody, whoever lives them."""
-        here = self.columns.present
-        return here if self.rows is None else np.ones(len(here), np.bool_)
-
-    def border(self) -> Ints:
-        """The people of other shards whom this shard's people hear."""
-        heard = np.unique(self.graph.indices)
-        assert self.rows is not None
-        return heard[(heard < self.rows.start) | (heard >= self.rows.stop)].astype(np.int64)
-
-    def hear(self, people: Ints, opinion: Floats) -> None:
-        """What people of other shards think, as of the step before."""
-        self.columns.traits["opinion"][people] = opinion
-
-    def told(self) -> Arrays:
-        """What this shard's people are like, and what happened among them in the step."""
-        assert self.rows is not None
-        kept = {name: self.columns.traits[name][self.rows] for name in _TOLD}
-        return {**kept, "shares": np.array(self._now["shares"]), "n_taken": np.array(self._n_taken)}
-
-    def gather(self, first: int, told: Arrays) -> None:
-        """The driver's copy of what a shard that begins at person ``first`` told."""
-        for name in _TOLD:
-            column = told[name]
-            self.columns.traits[name][first : first + len(column)] = column
-
-    def total(self, told: list[Arrays]) -> None:
-        """What was shared and consumed in all shards together; nothing reaches a slate there."""
-        self._now["shares"] = float(sum(one["shares"] for one in told))
-        self._now["friend_clicks"] = 0.0 if any(one["n_taken"] for one in told) else float("nan")
 
     # -- what is seen and kept -----------------------------------------------------------------
 
     def series(self) -> Mapping[str, float]:
         """Of people present: opinions, belief in falsehoods, and what was shared in the step."""
-        here = self._here()
+        here = self.columns.there
         traits = self.columns.traits
         opinion = traits["opinion"][here]
         some = len(opinion) > 0
@@ -394,7 +230,7 @@ class Society(mesa.Agent):
             "opinion_polarisation": polarisation(opinion),
             "misinformed": float(traits["misinformed"][here].mean()) if some else nothing,
             "false_exposed": float((traits["false_seen"][here] > 0).mean()) if some else nothing,
-            **self._now,
+            **self.now,
         }
 
     def state(self) -> Arrays:
@@ -410,4 +246,4 @@ class Society(mesa.Agent):
         ones = np.ones(len(state["indices"]))
         n = len(state["indptr"]) - 1
         held = sp.csr_matrix((ones, state["indices"], state["indptr"]), shape=(n, n))
-        self._befriend(held)
+        self.befriend(held)

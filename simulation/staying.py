@@ -143,7 +143,7 @@ def in_bursts(chance: Floats, came: NDArray[np.int8], burst: float) -> Floats:
 # The process -------------------------------------------------------------------------------------
 
 _ARRIVES = "arrives"
-_COUNTS = ("present", "arrived", "left", "active")
+COUNTS = ("present", "arrived", "left", "active")
 
 
 class Staying(mesa.Agent):
@@ -163,7 +163,7 @@ class Staying(mesa.Agent):
         self.columns, self.section = world.columns, section
         now = self.columns
         n = len(now.activity)
-        self.rows = slice(*(world.people or (0, n)))  # a shard's own people
+        self.rows = slice(*(world.people or (0, n)))  # of a shard: its own people
         self._usual = now.activity.astype(np.float64)
         now.traits.update(
             {
@@ -175,9 +175,10 @@ class Staying(mesa.Agent):
             }
         )
         self._enter(now.traits[_ARRIVES] <= 0)
-        self._counts = dict.fromkeys(_COUNTS, float("nan"))
+        self.counts = dict.fromkeys(COUNTS, float("nan"))
 
     def _enter(self, here: Flags) -> None:
+        self.columns.there = here
         self.columns.present = np.zeros(len(here), np.bool_)
         self.columns.present[self.rows] = here[self.rows]
 
@@ -197,9 +198,9 @@ class Staying(mesa.Agent):
         if section.budget:
             chance = np.where(traits["visits"] < section.budget, chance, 0.0)
         now.activity = chance.astype(np.float32)
-        self._counts["present"] = float(now.present.sum())
+        self.counts["present"] = float(now.present.sum())
         arrived = traits[_ARRIVES][self.rows] == now.t
-        self._counts["arrived"] = float(arrived.sum()) if now.t else 0.0
+        self.counts["arrived"] = float(arrived.sum()) if now.t else 0.0
 
     def after(self, world: World, shown: Shown) -> None:
         """Who was there is more or less satisfied, and may leave."""
@@ -220,28 +221,8 @@ class Staying(mesa.Agent):
         leaves = users[luck < hazard(content, section)]
         traits["left"][leaves] = True
         traits["came"][leaves] = -1
-        self._counts["left"] = float(len(leaves))
-        self._counts["active"] = float(len(users))
-
-    # -- between shards ------------------------------------------------------------------------
-
-    def told(self) -> Arrays:
-        """Who of this shard's people is there, how satisfied, and how many came and left."""
-        now = self.columns
-        counts = np.array([self._counts[name] for name in _COUNTS])
-        kept = {"present": now.present, "content": now.traits["content"]}
-        return {**{name: column[self.rows] for name, column in kept.items()}, "counts": counts}
-
-    def gather(self, first: int, told: Arrays) -> None:
-        """The driver's copy of what a shard that begins at person ``first`` told."""
-        last = first + len(told["present"])
-        self.columns.present[first:last] = told["present"]
-        self.columns.traits["content"][first:last] = told["content"]
-
-    def total(self, told: list[Arrays]) -> None:
-        """How many came and left in all shards together."""
-        counts = np.sum([one["counts"] for one in told], axis=0)
-        self._counts = dict(zip(_COUNTS, counts.tolist(), strict=True))
+        self.counts["left"] = float(len(leaves))
+        self.counts["active"] = float(len(users))
 
     # -- what is seen and kept -----------------------------------------------------------------
 
@@ -250,7 +231,7 @@ class Staying(mesa.Agent):
         here = self.columns.present
         content = self.columns.traits["content"][here]
         mean = float(content.mean()) if len(content) else float("nan")
-        return {**self._counts, "satisfaction": mean}
+        return {**self.counts, "satisfaction": mean}
 
     def state(self) -> Arrays:
         """Nothing beside the traits, which are in every checkpoint."""

@@ -136,6 +136,10 @@ class AdversarySection(Section):
         default=5, description="steps between measurements of the target's rank"
     )
 
+    def looks_at(self, step: int) -> bool:
+        """Whether the target's rank is measured in a step."""
+        return (step - self.step) % self.probe_every == 0
+
     @model_validator(mode="after")
     def _one_target(self) -> AdversarySection:
         if self.new_item and self.target:

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from ..recommenders.errors import UserError
+from .driver import ShardedArm
 from .executors import fresh_interpreters, one_thread, ray_cluster
-from .shards import Shard, ShardedArm, Spec, Team, TeamFactory
+from .shards import Shard, Spec, Team, TeamFactory
 from .store import DiskStore, Store, working_for
 from .study import Study
+from .world import forget_origins
 
 
 def made(spec: Spec, store: Store | None = None) -> Shard:
@@ -124,6 +126,7 @@ def _serve(line: Connection, specs: list[tuple[Any, ...]]) -> None:
             try:
                 if shards is None:
                     shards = [made(spec) for spec in several]
+                    forget_origins()  # the rest of the market is others'
                 pairs = zip(shards, arguments, strict=True)
                 line.send([getattr(shard, method)(*own) for shard, own in pairs])
             except BaseException as error:
@@ -188,6 +191,7 @@ class _Actor:
         self._held.enter_context(one_thread())
         self._held.enter_context(_working(Spec(*spec).out))
         self._shard = made(Spec(*spec))
+        forget_origins()  # the rest of the market is others'
 
     def call(self, method: str, *arguments: Any) -> Any:
         """What a method of the shard returns."""

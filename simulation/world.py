@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
@@ -27,6 +27,7 @@ from .person import persons_of
 from .platform import Platform
 from .process import Process, as_seen, processes, series_of
 from .ratings import Rated, highest_rating, past_ratings
+from .showcase import Showcase
 from .shown import Shown as Shown
 from .staying import beginning
 from .study import Study, WorldSection
@@ -58,6 +59,7 @@ class World(mesa.Model):
             begins a block of [study] block people.
         popularity: (items,) consumptions of everybody before the loop, where ``start`` holds only
             those of a shard.
+        made_of: makes the processes of the world.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class World(mesa.Model):
         start: Market | None = None,
         people: tuple[int, int] | None = None,
         popularity: NDArray[np.int64] | None = None,
+        made_of: Callable[[Study, World], tuple[Process, ...]] = processes,
     ) -> None:
         self.study = study or Study()
         self.index = index
@@ -87,6 +90,7 @@ class World(mesa.Model):
             slate=self.study.people.slate,
             rows=self.study.people.rows,
             segment=segment_of(self.study.users, n, seed=world_seed),
+            people=slice(*(people or (0, n))),
         )
         if any(segment.constants.persistence for segment in self.segments):
             self.columns.traits["recent"] = recent_of(
@@ -110,11 +114,14 @@ class World(mesa.Model):
         self.platform = Platform(
             self, self.columns, arm, recommender, blocks, repeat=repeat, rated=rated
         )
+        supply = self.study.supply
+        if supply is not None and supply.fresh_slots:
+            self.platform.showcase = Showcase(supply.fresh_slots, supply.fresh_steps)
         self.persons = persons_of(self, self.study.chat)
         alive = () if self.persons is None else (self.persons,)
         self.platform.dialogue = dialogue_of(self)
         talk = () if self.platform.dialogue is None else (self.platform.dialogue,)
-        self.processes: tuple[Process, ...] = (*alive, *talk, *processes(self.study, self))
+        self.processes: tuple[Process, ...] = (*alive, *talk, *made_of(self.study, self))
         self.engine = engine_of(self)
         self.shown: Shown | None = None
         names = (*SERIES, *series_of(self.processes))
@@ -269,6 +276,11 @@ def _origin_cached(section_json: str, seed: int, index: int, _: tuple[object, ..
         unequal_base_rates=section.unequal_base_rates,
         seed=child_seed(seed, "market", index),
     )
+
+
+def forget_origins() -> None:
+    """Let go of the markets that were drawn; who asks for one again draws it again."""
+    _origin_cached.cache_clear()
 
 
 def origin(section: WorldSection, seed: int, index: int) -> Market:
