@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..border import Capabilities, Progress, Requests, Slates
+from ..border import Capabilities, Progress, Requests, Slates, State
 from ..catalog import Catalog
 from ..interactions import Interactions
 from ..ranking import recommend_best
@@ -35,6 +35,8 @@ class LibraryRecommender(ABC):
 
     Attributes:
         model: the copy that was trained last; None before the first fit.
+
+    A run that is gone on with trains it again from what it had learnt from.
     """
 
     refused: ClassVar[str] = "it has no scores for this person"
@@ -44,7 +46,8 @@ class LibraryRecommender(ABC):
         self.capabilities = self._can(model)
         self.model: Any = None
         self._settings = model
-        self._n_items = 0
+        self._n_items, self._seed = 0, 0
+        self._log: Interactions | None = None
         self._trained = np.empty(0, np.bool_)  # (users,) who stood in the log
 
     @classmethod
@@ -62,11 +65,39 @@ class LibraryRecommender(ABC):
         progress: Progress | None = None,
     ) -> None:
         """Train a fresh copy on the whole log."""
-        self._n_items = len(catalog)
+        self._learn(log, len(catalog), seed & 0x7FFFFFFF)  # libraries take 32 bits
+
+    def _learn(self, log: Interactions, n_items: int, seed: int) -> None:
+        self._n_items, self._log, self._seed = n_items, log, seed
         self._trained = np.bincount(log.user, minlength=log.n_users) > 0
-        seed &= 0x7FFFFFFF  # libraries take 32 bits
         self.model = self._fresh(seed)
         self._train(log, seed)
+
+    def state(self) -> State:
+        """What it was trained on, and with what luck: no library promises to give its parts as
+        arrays, but all train the same model again from the same log and seed."""
+        log = self._log
+        if log is None:
+            return {}
+        shape = np.array([log.n_users, log.n_items, self._n_items, self._seed], np.int64)
+        state: State = {"shape": shape, "user": log.user, "item": log.item, "step": log.step}
+        return state if log.value is None else {**state, "value": log.value}
+
+    def load_state(self, state: State) -> None:
+        """Trains again what :meth:`state` says."""
+        if not state:
+            return
+        n_users, n_logged, n_items, seed = (int(number) for number in state["shape"])
+        value = np.asarray(state["value"], np.float32) if "value" in state else None
+        log = Interactions(
+            np.asarray(state["user"], np.int32),
+            np.asarray(state["item"], np.int32),
+            np.asarray(state["step"], np.int64),
+            n_users,
+            n_logged,
+            value,
+        )
+        self._learn(log, n_items, seed)
 
     def score(self, requests: Requests) -> NDArray[np.float32]:
         """(n, items) the library's scores; -inf where it has none."""
