@@ -43,9 +43,16 @@ class UnfinishedFit:
     Args:
         read: what was kept of the same fit when it was stopped, or None; called once.
         write: keeps it, whole or not at all.
+        after_seconds: how long a fit must take before it is kept at all.
     """
 
-    def __init__(self, read: Callable[[], State | None], write: Callable[[State], None]) -> None:
+    def __init__(
+        self,
+        read: Callable[[], State | None],
+        write: Callable[[State], None],
+        *,
+        after_seconds: float = 0.0,
+    ) -> None:
         self._write = write
         kept = read() or {}
         self._before = float(kept.pop("seconds", np.zeros(())))  # CPU seconds
@@ -54,7 +61,7 @@ class UnfinishedFit:
         self._learnt = {name.removeprefix("learnt/"): array for name, array in kept.items()}
         self._begun = 0
         self._started = process_time()
-        self._not_before = 0.0
+        self._not_before = monotonic() + after_seconds
 
     @property
     def seconds(self) -> float:

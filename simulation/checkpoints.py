@@ -11,11 +11,26 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..recommenders.unfinished import UnfinishedFit
+from .store import Store
+
 CHEAP_SECONDS = 1.0
 """A checkpoint that takes less is always written."""
 
 SHARE = 0.1
 """Of the time lived so far, that dearer checkpoints may take all together."""
+
+LONG_FIT_SECONDS = 20.0
+"""A first fit that takes longer is kept while it is under way; a shorter one begins anew."""
+
+
+def unfinished_in(store: Store, name: str) -> UnfinishedFit:
+    """A fit under way, kept in a store under a name."""
+    return UnfinishedFit(
+        lambda: store.arrays(name) if store.exists(name) else None,
+        lambda state: store.put_arrays(name, state),
+        after_seconds=LONG_FIT_SECONDS,
+    )
 
 
 class CheckpointClock:

@@ -11,11 +11,12 @@ import polars as pl
 
 from ..recommenders.border import State
 from ..recommenders.datasets.synthetic import Market
-from ..recommenders.guard import Faults
+from ..recommenders.guard import Faults, Guard
 from ..recommenders.randomness import child_seed
 from ..recommenders.training import n_parameters_of
+from ..recommenders.unfinished import kept_under_way
 from .arms import Arm, arms_of
-from .checkpoints import CheckpointClock
+from .checkpoints import CheckpointClock, unfinished_in
 from .events import first_step, part_name, part_steps
 from .experiment import Served, Split, treated
 from .log import PartLog
@@ -244,17 +245,21 @@ class ArmRun:
         section = self.arm.recommender
         assert section is not None
         key = group_of(self.arm), section.model_dump_json(include={"name", "args"})
-        name = f"state/{label_of(section)}/{world_name(self.index)}/initial.npz"
+        place = f"state/{label_of(section)}/{world_name(self.index)}"
+        name, unfinished = f"{place}/initial.npz", f"{self.prefix}{place}/unfinished.npz"
         studied = self.arm.kind in ("target", "frozen", "shuffled")
         if studied and self.prefix == "":
             self._write_ratings(world, section)
         if studied and key not in self.fits and self.store.exists(name):
             self.fits[key] = self.store.arrays(name)
         if key not in self.fits:
-            self._first_fit(world, guard)
+            own = guard.recommender if studied and isinstance(guard, Guard) else None
+            with kept_under_way(own, unfinished_in(self.store, unfinished)):
+                self._first_fit(world, guard)
             self.fits[key] = guard.state()
             if self.fits[key] is None:
                 self.saveable = False
+                self.store.remove(unfinished)
                 return
         state = self.fits[key]
         if state is None:  # cannot be saved: every arm fits for itself
@@ -263,6 +268,7 @@ class ArmRun:
             return
         if studied and self.prefix == "" and not self.store.exists(name):
             self.store.put_arrays(name, state)
+        self.store.remove(unfinished)
         faults = guard.faults
         fresh = self.fresh_guard()
         assert fresh is not None

@@ -123,6 +123,50 @@ def test_a_stop_between_two_updates_of_a_network_changes_no_weight(name):
     assert a.end(name, 0).equals(b.end(name, 0))
 
 
+def test_a_stop_in_the_middle_of_the_first_fit_changes_nothing(monkeypatch):
+    monkeypatch.setattr(checkpoints, "LONG_FIT_SECONDS", 0.0)
+    monkeypatch.setattr("loopaudit.recommenders.unfinished._RARELY", 0.0)
+    asked = study({"name": "multvae", "args": SMALL["multvae"] | {"epochs": 6}})
+    whole, resumed = MemoryStore(), MemoryStore()
+    live_world(asked, 0, whole, {}, quiet)
+    under_way = "state/multvae/w000/unfinished.npz"
+    with monkeypatch.context() as patch:
+        kept, put = [], resumed.put_arrays
+
+        def put_and_stop(name, arrays):
+            put(name, arrays)
+            kept.append(name)
+            if kept.count(under_way) == 3:
+                raise KeyboardInterrupt
+
+        patch.setattr(resumed, "put_arrays", put_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            live_world(asked, 0, resumed, {}, quiet)
+    assert resumed.arrays(under_way)["epochs"].tolist() == [3]
+    live_world(asked, 0, resumed, {}, quiet)
+    assert resumed.listing("") == whole.listing("")
+    assert under_way not in resumed.listing("")
+    initial = (store.arrays("state/multvae/w000/initial.npz") for store in (whole, resumed))
+    first, second = initial
+    assert first.keys() == second.keys()
+    assert all(first[name].tobytes() == second[name].tobytes() for name in first)
+    a, b = Run(asked, whole), Run(asked, resumed)
+    assert a.events("multvae", 0).collect().equals(b.events("multvae", 0).collect())
+
+
+def test_the_model_of_a_library_goes_on_from_a_checkpoint_too():
+    svd = {"name": "sklearn.decomposition:TruncatedSVD", "label": "svd", "retrain_every": 8}
+    asked = study({**svd, "args": {"n_components": 4}})
+    whole = MemoryStore()
+    live_world(asked, 0, whole, {}, quiet)
+    resumed = stopped_after(asked, 33, "svd")
+    assert int(resumed.arrays("state/svd/w000/checkpoint.npz")["t"]) == 30
+    live_world(asked, 0, resumed, {}, quiet)
+    a, b = Run(asked, whole), Run(asked, resumed)
+    assert a.events("svd", 0).collect().equals(b.events("svd", 0).collect())
+    assert a.end("svd", 0).equals(b.end("svd", 0))
+
+
 def _arguments(name):
     import inspect
 
