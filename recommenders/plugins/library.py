@@ -35,8 +35,6 @@ class LibraryRecommender(ABC):
 
     Attributes:
         model: the copy that was trained last; None before the first fit.
-
-    A run that is gone on with trains it again from what it had learnt from.
     """
 
     refused: ClassVar[str] = "it has no scores for this person"
@@ -81,21 +79,23 @@ class LibraryRecommender(ABC):
             return {}
         shape = np.array([log.n_users, log.n_items, self._n_items, self._seed], np.int64)
         state: State = {"shape": shape, "user": log.user, "item": log.item, "step": log.step}
-        return state if log.value is None else {**state, "value": log.value}
+        more = {"value": log.value, "kind": log.kind}
+        return state | {name: column for name, column in more.items() if column is not None}
 
     def load_state(self, state: State) -> None:
         """Trains again what :meth:`state` says."""
         if not state:
             return
         n_users, n_logged, n_items, seed = (int(number) for number in state["shape"])
-        value = np.asarray(state["value"], np.float32) if "value" in state else None
+        value, kind = state.get("value"), state.get("kind")
         log = Interactions(
             np.asarray(state["user"], np.int32),
             np.asarray(state["item"], np.int32),
             np.asarray(state["step"], np.int64),
             n_users,
             n_logged,
-            value,
+            None if value is None else np.asarray(value, np.float32),
+            None if kind is None else np.asarray(kind, np.int8),
         )
         self._learn(log, n_items, seed)
 
