@@ -175,11 +175,11 @@ class TrainsInEpochs:
         if reached is not None:
             done = reached.epochs
             set_luck(luck, reached.luck)
-            self._recall(reached.learnt)
+            self._go_on(reached.learnt)
 
         def keep(epochs: int) -> None:
             if fit is not None:
-                fit.note(epochs, n, luck_state(luck), self._learnt)
+                fit.note(epochs, n, luck_state(luck), self._under_way)
 
         losses = self.losses if heard else []
         return passes(n, losses, progress, rate=rate, done=done, after=keep)
@@ -196,6 +196,14 @@ class TrainsInEpochs:
         self.losses = state["losses"].tolist()
         for prefix, (network, optimizer) in self._learners().items():
             restore(network, optimizer, state, prefix=prefix)
+
+    def _under_way(self) -> State:
+        """What a training knows between two epochs: more than is learnt, where epochs share it."""
+        return self._learnt()
+
+    def _go_on(self, state: State) -> None:
+        """The inverse of :meth:`_under_way`."""
+        self._recall(state)
 
 
 class OfItems(TrainsInEpochs, ABC):

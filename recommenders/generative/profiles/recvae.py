@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...border import Capabilities
+from ...border import Capabilities, State
 from ...errors import UserError
-from ..networks import dropout, entered, linear
+from ..networks import dropout, dump, entered, linear, restore
 from .autoencoder import Autoencoder
 
 _PRIOR = (3 / 20, 3 / 4, 1 / 10)
@@ -150,6 +150,15 @@ class RecVAE(Autoencoder):
         self.network.decoder.requires_grad_(self._decodes)
         if turn == 0:
             self._before = deepcopy(self.network.encoder).requires_grad_(False)
+
+    def _under_way(self) -> State:
+        """With the encoder as it was before its turn, which all passes of the turn are held to."""
+        return {**super()._under_way(), **dump(self._before, prefix="before/")}
+
+    def _go_on(self, state: State) -> None:
+        super()._go_on(state)
+        self._before = deepcopy(self.network.encoder).requires_grad_(False)
+        restore(self._before, None, state, prefix="before/")
 
     def _loss(self, x: Tensor, done: float, luck: torch.Generator) -> Tensor:
         """Negative ELBO with the composite prior, one draw of z; the decoder's turn has no KL."""
