@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
+from protocols import PROTOCOLS, Protocol
+
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / "benchmarks" / "models.json"
 PAGE = ROOT / "docs" / "models.md"
@@ -29,103 +31,6 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THRE
 
 Row = dict[str, float]
 """The numbers of one evaluated recommender, as ``loopaudit evaluate --json`` names them."""
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """Data and split on which figures can be compared.
-
-    Attributes:
-        title, text: for the page.
-        data: a file below the data folder, or a named data set, split leave-last-out.
-        ks: list lengths.
-        metrics: columns of its table.
-        history: what people are served from.
-    """
-
-    title: str
-    text: str
-    data: str
-    ks: tuple[int, ...]
-    metrics: tuple[str, ...]
-    history: str = "train"
-
-    def words(self, folder: str) -> list[str]:
-        """The part of the call that says what is measured on."""
-        words = ["--data", f"{folder}/{self.data}"]
-        if "/" not in self.data:
-            words = ["--data", self.data, "--folder", folder, "--split", "leave-last-out"]
-        if self.history != "train":
-            words += ["--history", self.history]
-        for k in self.ks if self.ks != (10, 20) else ():
-            words += ["--k", str(k)]
-        return words
-
-
-_SEQUENCE = ("hit@10", "ndcg@10", "hit@20", "ndcg@20", "coverage@10")
-
-PROTOCOLS = {
-    "A": Protocol(
-        "A: MovieLens 1M, the last item of each",
-        "6,040 people, 3,416 items, 999,601 choices in order (SASRec's 5-core set); the last item "
-        "of each person is the test, the one before it validation. Fitted on train, served from "
-        "train and validation, which are not listed again; with one item to find, hit@k is "
-        "recall@k.",
-        "derived/ml1m_loo.npz",
-        (10, 20),
-        _SEQUENCE,
-        "train+valid",
-    ),
-    "B": Protocol(
-        "B: Amazon Beauty 2014, the last item of each",
-        "22,363 people, 12,101 items, 198,502 choices in order (5-core); split and served as in A. "
-        "Nobody chooses an item twice.",
-        "amazon-beauty",
-        (5, 10),
-        ("hit@5", "ndcg@5", "hit@10", "ndcg@10", "coverage@10"),
-        "train+valid",
-    ),
-    "T": Protocol(
-        "T: Amazon Toys & Games 2014, the last item of each",
-        "19,412 people, 11,924 items, 167,597 choices in order (5-core); split and served as in A.",
-        "amazon-toys",
-        (5, 10),
-        ("hit@5", "ndcg@5", "hit@10", "ndcg@10", "coverage@10"),
-        "train+valid",
-    ),
-    "C": Protocol(
-        "C: MovieLens 1M, DiffRec's split",
-        "5,949 people, 2,810 items, ratings of 4 and more; in each person's order of time, 70 % "
-        "train, 20 % validation, 10 % test, as the files are named. Served from train only; train "
-        "and validation are not listed again.\n\n"
-        "In time the part named test comes before the part named validation: what follows the "
-        "last film of train as films follow each other within a part is the first film of test, "
-        "not of validation, and the first film of validation follows the last of test (issues 4 "
-        "and 15 of DiffRec's repository noticed the sizes). So the test is each person's very next "
-        "films, and whoever uses order has an advantage that models of unordered histories cannot "
-        "have: `markov` falls from NDCG@10 .151 to .066 when the films of train are shuffled "
-        "within each person, the others stay. Compare rows of one kind here.",
-        "derived/ml1m_diffrec_split.npz",
-        (10, 20),
-        ("recall@10", "recall@20", "ndcg@10", "ndcg@20", "coverage@10"),
-    ),
-    "D": Protocol(
-        "D: MovieLens 100K, CFGAN's split",
-        "943 people, 1,682 items, every rating a positive; 80 % train, 20 % test at random. There "
-        "is no validation part: settings were chosen on a tenth of train.",
-        "ml-100k-cfgan-split/ML100K.train",
-        (5, 20),
-        ("precision@5", "recall@5", "ndcg@5", "mrr@5", "precision@20", "coverage@5", "gini@5"),
-    ),
-    "E": Protocol(
-        "E: MovieLens 100K, at random",
-        "943 people, 1,682 items; of each person 80 % train, 10 % validation, 10 % test at random. "
-        "Served from train only. The published figures are other libraries' on the same split.",
-        "derived/ml100k_rnd.npz",
-        (10, 20),
-        ("ndcg@10", "recall@10", "recall@20", "coverage@10"),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -201,6 +106,7 @@ _AMAZON_SASREC = (
     "sasrec.epochs=20",
     "sasrec.warm_up=0.03",
 )
+_L_HSTU = ("hstu.max_length=100", "hstu.batch_size=32", "hstu.epochs=40")
 _A_GOAL = (("hit@10", 0.300), ("ndcg@10", 0.172))
 
 _TIGER_PAPER = "TIGER paper"
@@ -242,6 +148,8 @@ ANCHORS = (
         (("hit@10", 0.3097), ("ndcg@10", 0.1720)),
         "Zhai et al. 2024, table of HSTU's code",
     ),
+    Anchor("L", "hstu", (*_L_HSTU, "hstu.times=false"), 1, variant="order"),
+    Anchor("L", "hstu", (*_L_HSTU, "hstu.times=true"), 1, variant="times"),
     Anchor(
         "B",
         "sasrec",
