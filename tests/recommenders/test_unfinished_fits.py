@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from loopaudit.recommenders.generative.images.contrastive import Contrastive
+from loopaudit.recommenders.generative.networks import luck_state, seeded, set_luck
 from loopaudit.recommenders.generative.profiles.cfgan import CFGAN
 from loopaudit.recommenders.generative.profiles.diffrec import DiffRec
 from loopaudit.recommenders.generative.profiles.multvae import MultVAE
@@ -15,6 +17,7 @@ from loopaudit.recommenders.generative.sequences.sasrec import SASRec
 from loopaudit.recommenders.generative.slates.gflownet import GFlowNet
 from loopaudit.recommenders.generative.slates.list_cvae import ListCVAE
 from loopaudit.recommenders.generative.text.textlm import TextLM
+from loopaudit.recommenders.randomness import generator
 from loopaudit.recommenders.testing import RecommenderContract
 from loopaudit.recommenders.unfinished import UnfinishedFit, kept_under_way
 
@@ -84,6 +87,17 @@ def test_it_ends_with_the_bytes_of_one_that_never_stopped(name):
         assert expected.keys() == got.keys()
         for key in expected:
             assert expected[key].tobytes() == got[key].tobytes(), (n, key)
+
+
+def test_the_luck_of_numpy_and_of_torch_is_moved_back():
+    of_torch, of_numpy = seeded(5, "test"), generator(5, "test")
+    torch.rand(3, generator=of_torch)
+    states = luck_state(of_torch), luck_state(of_numpy)
+    drawn = torch.rand(4, generator=of_torch), of_numpy.random(4)
+    set_luck(of_torch, states[0])
+    set_luck(of_numpy, states[1])
+    assert torch.equal(torch.rand(4, generator=of_torch), drawn[0])
+    assert np.array_equal(of_numpy.random(4), drawn[1])
 
 
 def test_keeping_costs_a_small_share_of_the_time(monkeypatch):
