@@ -68,12 +68,18 @@ class UnfinishedFit:
         """CPU seconds of the fit so far, those before it was stopped among them."""
         return self._before + process_time() - self._started
 
-    def begin(self) -> Reached | None:
-        """A training begins: where it stood when the fit was stopped, None if it had not begun."""
+    def begin(self, luck: NDArray[np.uint8]) -> Reached | None:
+        """A training begins: where it stood when the fit was stopped, None if it had not begun.
+
+        Args:
+            luck: the state of its generator as it begins.
+        """
         at, self._begun = self._begun, self._begun + 1
-        return (
-            Reached(self._done[at], self._luck[at], self._learnt) if at < len(self._done) else None
-        )
+        if at < len(self._done):
+            return Reached(self._done[at], self._luck[at], self._learnt)
+        self._done.append(0)
+        self._luck.append(luck)
+        return None
 
     def note(
         self, epochs: int, of: int, luck: NDArray[np.uint8], learnt: Callable[[], State]
@@ -86,8 +92,8 @@ class UnfinishedFit:
             luck: the state of its generator.
             learnt: gives what the model knows.
         """
-        earlier = self._begun - 1
-        self._done[earlier:], self._luck[earlier:] = [epochs], [luck]
+        at = self._begun - 1
+        self._done[at:], self._luck[at:] = [epochs], [luck]
         started = monotonic()
         if epochs == of or started < self._not_before:
             return

@@ -171,7 +171,7 @@ class TrainsInEpochs:
             heard: whether the losses are kept.
         """
         fit, done = self.unfinished, 0
-        reached = None if fit is None else fit.begin()
+        reached = None if fit is None else fit.begin(luck_state(luck))
         if reached is not None:
             done = reached.epochs
             set_luck(luck, reached.luck)

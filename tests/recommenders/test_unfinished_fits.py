@@ -35,6 +35,9 @@ MODELS = {
     "gflownet": lambda: GFlowNet(
         slate_size=4, embedding_size=8, hidden_size=16, response_epochs=3, epochs=4, steps=3
     ),
+    "gflownet, no response": lambda: GFlowNet(
+        slate_size=4, embedding_size=8, hidden_size=16, response_epochs=0, epochs=3, steps=3
+    ),
     "contrastive": lambda: Contrastive(embedding_size=16, text_size=16, epochs=4),
 }
 
@@ -111,7 +114,7 @@ def test_keeping_costs_a_small_share_of_the_time(monkeypatch):
         written.append(int(state["epochs"][0]))
 
     fit = UnfinishedFit(lambda: None, write)
-    fit.begin()
+    fit.begin(np.zeros(1, np.uint8))
     for epoch in range(1, 40):
         now[0] += 1.0
         fit.note(epoch, 40, np.zeros(1, np.uint8), dict)
