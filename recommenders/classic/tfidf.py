@@ -1,15 +1,12 @@
 """Items whose words are those of the history: titles, topics and descriptions as TF-IDF vectors.
 
-Salton and Buckley, "Term-weighting approaches in automatic text retrieval", Information Processing
-and Management 24(5), 1988. Nothing is learned from people, so an item that nobody met is found as
-well as any, and what is popular gains nothing.
+Nothing is learned from people, so an item that nobody met is found as well as any, and what is
+popular gains nothing.
 """
 
 from __future__ import annotations
 
 import json
-import re
-import unicodedata
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +15,12 @@ from scipy import sparse
 from ..border import Capabilities, Progress, Requests, Slates, State
 from ..catalog import Catalog
 from ..interactions import Interactions
+from ..item_words import WordWeights, words_of
 from ..ranking import top_k
-
-_WORD = re.compile(r"\w+")
 
 
 class TfIdf:
-    """Cosine of an item's words with the mean of the history's.
-
-    Weight of word w in item i: (1 + ln n_wi) ln(items / items with w), rows of unit length.
+    """Cosine of the TF-IDF weights of an item's words with the mean of the history's.
 
     Args:
         topic_weight: how often each of an item's topics counts as a word.
@@ -51,26 +45,15 @@ class TfIdf:
         progress: Progress | None = None,
     ) -> None:
         """Reads the catalog; the log says nothing here."""
-        self._read(words_of(catalog, self.topic_weight))
+        self._read(words_of(catalog, topic_weight=self.topic_weight))
 
     def add_items(self, catalog: Catalog) -> None:
         """Reads the catalog again; words that became common weigh less."""
-        self._read(words_of(catalog, self.topic_weight))
+        self._read(words_of(catalog, topic_weight=self.topic_weight))
 
     def _read(self, texts: list[list[str]]) -> None:
         self._texts = texts
-        vocabulary = {word: n for n, word in enumerate(sorted({w for t in texts for w in t}))}
-        lengths = np.array([len(text) for text in texts], np.int64)
-        row = np.repeat(np.arange(len(texts)), lengths)
-        column = np.array([vocabulary[word] for text in texts for word in text], np.int64)
-        shape = (len(texts), len(vocabulary))
-        counts = sparse.csr_matrix((np.ones(len(row)), (row, column)), shape=shape)
-        counts.sum_duplicates()
-        found_in = np.bincount(counts.indices, minlength=shape[1])
-        weight = np.log(len(texts) / np.maximum(found_in, 1))
-        counts.data = (1.0 + np.log(counts.data)) * weight[counts.indices]
-        norm = np.sqrt(np.asarray(counts.multiply(counts).sum(axis=1)).ravel())
-        self._vectors = sparse.diags_array(1.0 / np.maximum(norm, 1e-12)).tocsr() @ counts
+        self._vectors = WordWeights.of(texts).vectors(texts)
 
     def score(self, requests: Requests) -> NDArray[np.float32]:
         """(n, items) cosine with the mean of the history; 0 without a history."""
@@ -98,15 +81,3 @@ class TfIdf:
     def load_state(self, state: State) -> None:
         """The inverse of :meth:`state`."""
         self._read(json.loads(np.asarray(state["words"], np.uint8).tobytes()))
-
-
-def words_of(catalog: Catalog, topic_weight: int) -> list[list[str]]:
-    """The words of each item: of its title, its text, and its topics."""
-    texts = catalog.text or ("",) * len(catalog)
-    has = catalog.topics > 0
-    found = []
-    for item, (title, text) in enumerate(zip(catalog.titles, texts, strict=True)):
-        plain = unicodedata.normalize("NFKC", f"{title} {text}").casefold()
-        topics = [f"topic {catalog.topic_names[t]}" for t in np.flatnonzero(has[item])]
-        found.append(_WORD.findall(plain) + topics * topic_weight)
-    return found

@@ -185,9 +185,9 @@ def test_dead_codes_of_an_rqvae_come_back_to_life():
 def test_words_that_two_items_share_make_them_alike():
     shop = catalog(["Red nail polish", "Blue nail polish", "Beard oil", "Beard oil gift", "Xyzzy"])
     space = TextSpace.of(shop, 8, generator(LUCK, "test"))
-    assert "xyzzy" not in space.words  # said of one item only, it makes nothing alike
-    polish = list(space.words).index("polish")
-    assert space.rarity[polish] == pytest.approx(np.log(6 / 3) + 1)
+    words = list(space.weights.words)
+    assert "xyzzy" not in words  # said of one item only, it makes nothing alike
+    assert space.weights.rarity[words.index("polish")] == pytest.approx(np.log(6 / 3) + 1)
     v = space.vectors(shop)
     assert v[0] == pytest.approx(v[1], abs=1e-5)
     assert v[0] @ v[2] == pytest.approx(0.0, abs=1e-5)

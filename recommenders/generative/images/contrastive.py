@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from ...border import Capabilities, Progress, Requests, Slates, State
 from ...catalog import Catalog
-from ...classic.tfidf import words_of
 from ...errors import UserError
 from ...interactions import Interactions
+from ...item_words import words_of
 from ...ranking import recommend_best
 from ..networks import by_rows, dump, linear, restore, seeded
 from ..training_loop import Learner, TrainsInEpochs, falling
@@ -267,7 +267,7 @@ def _pixels(images: Tensor) -> Tensor:
 
 def _counted(catalog: Catalog) -> sp.csr_matrix:
     """(items, buckets) how often each item holds a word of each bucket."""
-    texts = words_of(catalog, 1)
+    texts = words_of(catalog, topic_weight=1)
     bucket = {
         word: int.from_bytes(hashlib.blake2b(word.encode(), digest_size=4).digest()) % _BUCKETS
         for word in {word for text in texts for word in text}

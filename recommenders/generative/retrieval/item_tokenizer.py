@@ -13,6 +13,7 @@ from ...border import State
 from ...catalog import Catalog
 from ...errors import unknown_name
 from ...interactions import Interactions
+from ...item_words import WordWeights
 from ...randomness import generator
 from ..networks import seeded
 from .item_vectors import TextSpace, collaborative_vectors
@@ -110,8 +111,8 @@ class ItemTokenizer:
         """What was learnt."""
         state: State = {"ids/used": np.array(self.used), "ids/books": self.books}
         if self.space is not None:
-            state["ids/words"] = self.space.words
-            state["ids/rarity"] = self.space.rarity
+            state["ids/words"] = self.space.weights.words
+            state["ids/rarity"] = self.space.weights.rarity
             state["ids/directions"] = self.space.directions
         return state if self.rqvae is None else {**state, **self.rqvae.state()}
 
@@ -121,11 +122,10 @@ class ItemTokenizer:
         self.rqvae = RQVAE.of_state(state) if "rqvae/into.weight" in state else None
         self.space = None
         if "ids/words" in state:
-            self.space = TextSpace(
-                np.asarray(state["ids/words"], np.str_),
-                np.asarray(state["ids/rarity"], np.float32),
-                np.asarray(state["ids/directions"], np.float32),
-            )
+            words = np.asarray(state["ids/words"], np.str_)
+            weights = WordWeights(words, np.asarray(state["ids/rarity"], np.float64))
+            directions = np.asarray(state["ids/directions"], np.float32)
+            self.space = TextSpace(weights, directions)
 
 
 def _named(catalog: Catalog, name: str) -> NDArray[np.float32]:

@@ -1,15 +1,12 @@
 """Vectors that say what an item is about: from its words and topics, or from who took it.
 
-Words are weighed by TF-IDF (K. Sparck Jones, J. Documentation 1972) and squeezed by a truncated
-singular value decomposition, which is latent semantic analysis (S. Deerwester et al., JASIS 1990).
-It needs no trained encoder and no download; a catalog that brings better vectors of its own
-(``Catalog.vectors``) can use those instead.
+TF-IDF weights squeezed by a truncated singular value decomposition, which is latent semantic
+analysis (S. Deerwester et al., JASIS 1990). It needs no trained encoder and no download; a catalog
+that brings better vectors of its own (``Catalog.vectors``) can use those instead.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -19,8 +16,8 @@ from numpy.typing import NDArray
 
 from ...catalog import Catalog
 from ...interactions import Interactions
+from ...item_words import WordWeights, words_of
 
-_WORD = re.compile(r"\w+")
 _EXTRA = 16  # directions tried beyond those wanted, so that those wanted are found well
 _PASSES = 4  # over the matrix, each of which sharpens the directions
 
@@ -30,47 +27,35 @@ class TextSpace:
     """A map from words and topics to vectors, learnt from one catalog, good for later items too.
 
     Attributes:
-        words: (words,) the vocabulary, sorted: words that at least two items use.
-        rarity: (words,) float32 inverse document frequency, ln((1 + items) / (1 + uses)) + 1.
+        weights: of words, and of pairs of neighbours, that at least two items use.
         directions: (words + topics, dim) float32 orthonormal columns.
     """
 
-    words: NDArray[np.str_]
-    rarity: NDArray[np.float32]
+    weights: WordWeights
     directions: NDArray[np.float32]
 
     @classmethod
     def of(cls, catalog: Catalog, dim: int, luck: np.random.Generator) -> TextSpace:
         """Learns the space; a catalog without shared words and topics gets one of 0 dimensions."""
-        used = [sorted(set(words)) for words in _words(catalog, 0)]
-        words, uses = np.unique([w for row in used for w in row] or [""], return_counts=True)
-        shared = uses >= 2
-        rarity = np.log((1 + len(catalog)) / (1 + uses[shared])) + 1.0
-        bare = cls(words[shared], rarity.astype(np.float32), np.zeros((0, 0), np.float32))
-        return cls(bare.words, bare.rarity, main_directions(bare._weights(catalog, 0), dim, luck))
+        weights = WordWeights.of(_words_and_pairs(catalog, 0), at_least=2)
+        return cls(weights, main_directions(_weighted(weights, catalog, 0), dim, luck))
 
     def vectors(self, catalog: Catalog, since: int = 0) -> NDArray[np.float32]:
         """(items from ``since`` on, dim) vectors; zero for an item of which nothing is known."""
-        found = self._weights(catalog, since) @ self.directions
+        found = _weighted(self.weights, catalog, since) @ self.directions
         return np.asarray(found, dtype=np.float32)
 
-    def _weights(self, catalog: Catalog, since: int) -> sp.csr_matrix:
-        """(items, words + topics) TF-IDF of the words beside the topics, each of length 1."""
-        rows = _words(catalog, since)
-        flat = np.array([word for row in rows for word in row], dtype=np.str_)
-        row = np.repeat(np.arange(len(rows)), [len(one) for one in rows])
-        if len(self.words):
-            place = np.minimum(np.searchsorted(self.words, flat), len(self.words) - 1)
-            known = self.words[place] == flat
-            place, row = place[known], row[known]
-        else:
-            place, row = np.zeros(0, np.int64), np.zeros(0, np.int64)
-        shape = (len(rows), len(self.words))
-        counts = sp.csr_matrix((np.ones(len(row), np.float32), (row, place)), shape=shape)
-        counts.data = 1.0 + np.log(counts.data)
-        parts = [_unit_rows(counts.multiply(self.rarity).tocsr())]
-        parts.append(_unit_rows(sp.csr_matrix(catalog.topics[since:])))
-        return sp.hstack(parts, format="csr")
+
+def _weighted(weights: WordWeights, catalog: Catalog, since: int) -> sp.csr_matrix:
+    """(items, words + topics) TF-IDF of the words beside the topics, each of length 1."""
+    words = weights.vectors(_words_and_pairs(catalog, since)).astype(np.float32)
+    topics = _unit_rows(sp.csr_matrix(catalog.topics[since:]))
+    return sp.hstack([words, topics], format="csr")
+
+
+def _words_and_pairs(catalog: Catalog, since: int) -> list[list[str]]:
+    rows = words_of(catalog, since=since)
+    return [words + [f"{a} {b}" for a, b in pairwise(words)] for words in rows]
 
 
 def collaborative_vectors(
@@ -89,34 +74,22 @@ def main_directions(
 ) -> NDArray[np.float32]:
     """(columns, at most dim) right singular vectors of the largest singular values.
 
-    Randomised subspace iteration: N. Halko, P.-G. Martinsson & J. Tropp, SIAM Review 2011,
-    algorithm 4.4; exact where the matrix has few rows or columns.
+    Randomised subspace iteration: N. Halko, P.-G. Martinsson & J. Tropp, SIAM Review 2011.
     """
-    width = dim + _EXTRA
-    if min(matrix.shape) <= width:
-        _, size, right = np.linalg.svd(matrix.toarray().astype(np.float64), full_matrices=False)
-    else:
-        basis = np.linalg.qr(matrix @ luck.standard_normal((matrix.shape[1], width)))[0]
-        for _ in range(_PASSES):
-            basis = np.linalg.qr(matrix.T @ basis)[0]
-            basis = np.linalg.qr(matrix @ basis)[0]  # (rows, width)
-        _, size, right = np.linalg.svd((matrix.T @ basis).T, full_matrices=False)
-    real = size > 1e-6 * max(1.0, float(size.max(initial=0.0)))  # the rest is rounding
-    return np.ascontiguousarray(right[real][:dim].T, dtype=np.float32)
+    from sklearn.utils.extmath import randomized_svd
 
-
-def _words(catalog: Catalog, since: int) -> list[Sequence[str]]:
-    """The words of each item's title and description, and the pairs of neighbours among them."""
-    texts = catalog.titles if catalog.text is None else map(_joined, catalog.titles, catalog.text)
-    rows: list[Sequence[str]] = []
-    for text in list(texts)[since:]:
-        words = _WORD.findall(text.lower())
-        rows.append(words + [f"{a} {b}" for a, b in pairwise(words)])
-    return rows
-
-
-def _joined(title: str, text: str) -> str:
-    return title if text == title else f"{title} {text}"
+    dim = min(dim, *matrix.shape)
+    if dim == 0:
+        return np.zeros((matrix.shape[1], 0), np.float32)
+    _, size, right = randomized_svd(
+        matrix,
+        dim,
+        n_oversamples=_EXTRA,
+        n_iter=_PASSES,
+        random_state=int(luck.integers(2**32)),
+    )
+    real = size > 1e-6 * max(1.0, float(size.max()))  # the rest is rounding
+    return np.ascontiguousarray(right[real].T, dtype=np.float32)
 
 
 def _unit_rows(matrix: sp.csr_matrix) -> sp.csr_matrix:
