@@ -12,9 +12,10 @@ from ..recommenders.border import State
 from ..recommenders.errors import UserError
 from ..recommenders.faults import Faults
 from .catalog_news import Ledger
+from .checkpoint_arrays import under
 from .divided import NOBODY, AdversaryAtDriver, AtDriver, processes_of_driver
 from .experiment import Served
-from .live import ArmRun, under
+from .live import ArmRun
 from .measures import inequality, means
 from .process import Happened, Supplies, series_of
 from .run import shard_name

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
 import polars as pl
 
 from ..recommenders.border import State
@@ -16,11 +14,11 @@ from ..recommenders.randomness import child_seed
 from ..recommenders.training import n_parameters_of
 from ..recommenders.unfinished import kept_under_way
 from .arms import Arm, arms_of
+from .checkpoint_arrays import arrays_of, restore
 from .checkpoints import CheckpointClock, unfinished_in
 from .events import first_step, part_name, part_steps
 from .experiment import Served, Split, treated
 from .log import PartLog
-from .newcomers import to_arrays
 from .process import series_of
 from .run import Factories, fit_seed, guarded, world_name
 from .said import SaidLog
@@ -344,73 +342,9 @@ class ArmRun:
 
     def arrays_to_save(self, world: World) -> Arrays | None:
         """Everything a checkpoint holds; None where the recommender cannot be saved."""
-        guard = world.platform.recommender
-        model: State | None = {}
-        if guard is not None:
-            model = guard.state() if self.saveable else None
-        if model is None:
-            return None
-        platform, measures = world.platform, world.measures
-        held: Arrays = {
-            "t": np.array(world.columns.t),
-            "taste": world.columns.taste,
-            "satiation": world.columns.satiation,
-            "present": world.columns.present,
-            **{f"clicks/{name}": rows for name, rows in platform.clicks.state().items()},
-            "learnt_rows": np.array(platform.learnt_rows),
-            "version": np.array([platform.version, platform.trained_until]),
-            "updates": np.array(platform.schedule.updates),
-            **{f"rejections/{name}": rows for name, rows in platform.rejections.state().items()},
-            **{
-                f"items/{name}": rows
-                for name, rows in to_arrays(world.columns, world.platform.n_first).items()
-            },
-            **{f"lists/{name}": value for name, value in platform.lists.state().items()},
-            **{f"trait/{name}": column for name, column in world.columns.traits.items()},
-            **{
-                f"process/{process.key}/{name}": value
-                for process in world.processes
-                for name, value in process.state().items()
-            },
-            **{f"measure/{name}": value for name, value in measures.state().items()},
-            **{f"training/{name}": rows for name, rows in platform.training.state().items()},
-            **{f"series/{name}": np.array(values) for name, values in self.series.items()},
-            **{f"model/{name}": np.asarray(value) for name, value in model.items()},
-        }
-        if guard is not None:
-            held["known"] = guard.grown()
-            tally = json.dumps(guard.faults.to_dict()).encode()
-            held["faults"] = np.frombuffer(tally, dtype=np.uint8)
-        return held
+        return arrays_of(world, self.series) if self.saveable else None
 
     def restore(self, world: World, held: Arrays) -> None:
-        platform, measures = world.platform, world.measures
-        world.columns.t = int(held["t"])
-        world.restore_items(under(held, "items/"))
-        world.columns.taste[:] = held["taste"]
-        world.columns.satiation[:] = held["satiation"]
-        world.columns.present[:] = held["present"]
-        for name in list(world.columns.traits):
-            world.columns.traits[name][...] = held[f"trait/{name}"]
-        for process in world.processes:
-            process.load_state(under(held, f"process/{process.key}/"))
-        platform.restore(under(held, "clicks/"))
-        platform.learnt_rows = int(held["learnt_rows"])
-        platform.version, platform.trained_until = held["version"].tolist()
-        platform.schedule.updates = int(held["updates"])
-        platform.lists.load_state(under(held, "lists/"))
-        platform.rejections.load_state(under(held, "rejections/"))
-        measures.load_state(under(held, "measure/"))
-        self.series = {name: value.tolist() for name, value in under(held, "series/").items()}
-        guard = platform.recommender
-        if guard is not None:
-            platform.regrow(held["known"])
-            guard.load_state(under(held, "model/"))
-            guard.faults = Faults.from_dict(json.loads(held["faults"].tobytes()))
-            platform.training.load_state(under(held, "training/"), guard)
+        """Go on from a checkpoint; what was written after it is removed."""
+        self.series = restore(world, held)
         self.remove_parts(world.columns.t)
-
-
-def under(held: Arrays, prefix: str) -> Arrays:
-    """The arrays whose name begins so, without the prefix."""
-    return {name[len(prefix) :]: v for name, v in held.items() if name.startswith(prefix)}

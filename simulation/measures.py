@@ -147,7 +147,7 @@ class Measures:
 
         Args:
             block: its number; n_active: its active people; n_took: those who took something.
-            totals: sums in the order of kernel.ENTROPY and the names after it.
+            totals: sums in the order of kernel_columns.ENTROPY and the names after it.
         """
         entropy, entropy_rows, match, slots, click_match, percentile = totals
         self.sums[block, :5] = (

@@ -25,9 +25,10 @@ from ..recommenders.errors import UserError
 from ..recommenders.randomness import child_seed
 from .arms import arms_of
 from .catalog_news import follow
+from .checkpoint_arrays import under
 from .divided import InShard, processes_of_shard
 from .experiment import Served
-from .live import ArmRun, under
+from .live import ArmRun
 from .run import shard_name
 from .staying import beginning
 from .store import Arrays, Store
