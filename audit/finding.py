@@ -120,6 +120,10 @@ class Measurement:
     notes: tuple[str, ...] = ()
 
 
+UNDEFINED = "undefined because"
+"""How the reason begins where there was access, but no value."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """The judged answer to one check about one recommender.
@@ -164,7 +168,13 @@ class Finding:
         return any(verdict == opposite.get(self.verdict) for _, verdict, _ in self.sensitivity)
 
     @property
+    def unmeasured(self) -> bool:
+        """True when it could be asked, but the data left the statistic without a value."""
+        return self.verdict is Verdict.NOT_RUN and self.because.startswith(UNDEFINED)
+
+    @property
     def standing(self) -> Verdict:
-        """What a decision may rest on: a pass that another user model turns is an open question."""
-        passed = self.verdict is Verdict.PASS
-        return Verdict.INCONCLUSIVE if passed and self.flips else self.verdict
+        """What a decision may rest on: a pass that another user model turns is an open question,
+        and so is what the data left without a value."""
+        turned = self.verdict is Verdict.PASS and self.flips
+        return Verdict.INCONCLUSIVE if turned or self.unmeasured else self.verdict

@@ -24,7 +24,7 @@ from .estimates import (
     from_standard_error,
     paired_t,
 )
-from .finding import Check, Finding, Measurement, Verdict
+from .finding import UNDEFINED, Check, Finding, Measurement, Verdict
 from .multiplicity import FAMILY_Q, adjust
 from .permutation import SMALLEST_GROUP, large_groups, largest_gap
 from .resampling import cluster_bootstrap, cluster_jackknife, roc_auc, tpr_at_fpr
@@ -70,7 +70,7 @@ def judge(check: Check, measurement: Measurement, recommender: str, *, seed: int
         try:
             estimate, suppressed = _estimate(check, measurement, seed)
         except Undefined as error:
-            reason = f"undefined because {error}"
+            reason = f"{UNDEFINED} {error}"
         except (ValueError, TypeError) as error:  # a third party's numbers
             reason = f"the measurement cannot be judged: {error}"
     if reason is not None:
@@ -165,7 +165,7 @@ def _nothing(check: Check, measurement: Measurement) -> str | None:
     if measurement.missing is not None:
         return measurement.missing
     if measurement.undefined is not None:
-        return f"undefined because {measurement.undefined}"
+        return f"{UNDEFINED} {measurement.undefined}"
     wanted = _FIELDS[check.method]
     filled = [name for name in dict.fromkeys(_FIELDS.values()) if _get(measurement, name)]
     if filled == [wanted]:

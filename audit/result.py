@@ -146,10 +146,11 @@ class AuditResult:
 def overall(findings: Iterable[Finding]) -> Verdict:
     """The verdict of several findings: their gates, the worst first.
 
-    Inside one family about one recommender a gate that did not run leaves the others to speak.
-    Where no gate of such a family ran, its question has no answer: that is an open question beside
-    the answers to others, or refusing access would be a way to pass. A pass that turns into a
-    violation under another user model is an open question too.
+    Inside one family about one recommender a gate that needs access nobody gave leaves the others
+    to speak. Where no gate of such a family ran, its question has no answer: that is an open
+    question beside the answers to others, or refusing access would be a way to pass. A gate that
+    was asked, but that the data were too few for, is an open question too, or a smaller study
+    would be a way to pass; and so is a pass that another user model turns into a violation.
     """
     asked: dict[tuple[str, str], set[Verdict]] = {}
     for f in findings:

@@ -82,6 +82,7 @@ def watch(
 
 def simulated(console: Console, study: Study, out: Path | None, workers: int, executor: str) -> Run:
     from .. import simulate as live
+    from ..audit.bubbles.foresight import too_few_clicks
     from ..recommenders.errors import unknown_name
     from ..simulation.directory import run_directory
     from ..simulation.executors import EXECUTORS
@@ -93,6 +94,8 @@ def simulated(console: Console, study: Study, out: Path | None, workers: int, ex
     folder = run_directory(study, out)
     verb = "simulate" if console.command == "simulate" else "audit"  # a demo is a study, audited
     again = f"loopaudit {verb} {quote(str(folder / 'study.toml'))} --out {quote(str(folder))}"
+    if not (folder / "manifest.json").exists() and (why := too_few_clicks(study)):
+        console.told("mind", why)
     with console.keeping(folder, again=again), console.progress("simulate") as bar:
         run = live(study, out=folder, workers=workers, executor=where, progress=bar)
     console.told("run", str(folder))

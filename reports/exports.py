@@ -151,7 +151,7 @@ def junit_xml(result: AuditResult, *, allow_inconclusive: bool = False) -> str:
 def _outcome(case: ElementTree.Element, f: Finding, allow_inconclusive: bool) -> None:
     said = _xml(words.claim(f))
     gate = f.check.role == "gate"
-    if f.verdict is Verdict.NOT_RUN:
+    if f.verdict is Verdict.NOT_RUN and not (gate and f.unmeasured):
         ElementTree.SubElement(case, "skipped", message=said)
     elif gate and f.verdict is Verdict.VIOLATION:
         body = ElementTree.SubElement(case, "failure", type="VIOLATION", message=said)
@@ -161,7 +161,7 @@ def _outcome(case: ElementTree.Element, f: Finding, allow_inconclusive: bool) ->
         body = ElementTree.SubElement(case, tag, message=said)
         if tag == "error":
             body.set("type", "INCONCLUSIVE")
-        turned = f" It is open: {words.flip_words(f)}." if f.standing is not f.verdict else ""
+        turned = f" It is open: {words.flip_words(f)}." if f.flips else ""
         body.text = _xml(f.because + turned)
     out = ElementTree.SubElement(case, "system-out")
     out.text = _xml(f"{f.verdict}: {words.claim(f)}")
@@ -177,7 +177,7 @@ def sarif(result: AuditResult) -> str:
     results = [
         {
             "ruleId": f.check.id,
-            "level": levels[f.verdict] if f.check.role == "gate" else "note",
+            "level": levels[f.standing] if f.check.role == "gate" else "note",
             "message": {"text": f"{f.recommender}: {words.claim(f)}"},
             "partialFingerprints": {"loopaudit/v1": f.key},
             "locations": [
@@ -185,7 +185,7 @@ def sarif(result: AuditResult) -> str:
             ],
         }
         for f in by_weight(result.findings)
-        if f.verdict in levels
+        if (f.standing if f.check.role == "gate" else f.verdict) in levels
     ]
     driver = {
         "name": "LoopAudit",

@@ -100,7 +100,8 @@ def trajectory_svg(trajectory: Trajectory, *, name: str, title: str, description
             _contrast(axes[1], trajectory)
         axes[-1].set_xlabel("step", labelpad=2)
         axes[-1].set_xlim(trajectory.steps[0], trajectory.steps[-1])
-        figure.subplots_adjust(left=0.115, right=0.985, top=0.97, bottom=0.125, hspace=0.3)
+        axes[-1].xaxis.set_major_locator(_locator(8, whole=True))
+        figure.subplots_adjust(left=0.115, right=0.985, top=0.94, bottom=0.125, hspace=0.32)
         return to_svg(figure, name=name, title=title, description=description)
 
 
@@ -123,6 +124,7 @@ def _levels(axes: Axes, trajectory: Trajectory) -> None:
         )
     axes.margins(y=0.08)
     axes.yaxis.set_major_locator(_locator(5))
+    _above(axes, trajectory.measure.unit, by=0.02)
     # strokes on the time axis where the recommender learnt, as one path
     n = len(trajectory.retrained)
     axes.plot(
@@ -144,10 +146,14 @@ def _contrast(axes: Axes, trajectory: Trajectory) -> None:
     axes.plot(x, band.mean[keep], color=_ARM_COLOUR["target"], linewidth=1.6)
     axes.margins(y=0.15)
     axes.yaxis.set_major_locator(_locator(3))
-    axes.text(
-        0.0, 1.05, f"difference from {trajectory.against}", transform=axes.transAxes,
-        va="bottom", fontsize=7.5, color=_QUIET,
-    )  # fmt: skip
+    unit = trajectory.measure.unit
+    in_units = "" if " to " in unit else f", {unit}"  # a difference may leave "0 to 1"
+    _above(axes, f"difference from {trajectory.against}{in_units}", by=0.05)
+
+
+def _above(axes: Axes, text: str, *, by: float) -> None:
+    """What the vertical axis shows, said over it: beside it there is no room on a telephone."""
+    axes.text(0.0, 1 + by, text, transform=axes.transAxes, va="bottom", fontsize=7.5, color=_QUIET)
 
 
 def curves_svg(curves: Curves, *, name: str) -> Markup:

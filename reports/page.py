@@ -101,7 +101,7 @@ def _strip_row(target: str, mine: Sequence[Finding], axis: Axis) -> StripRow:
 
 def _asides(shown: Finding, others: Sequence[Finding], mine: Sequence[Finding]) -> Iterable[str]:
     """What else a reader must know who reads of a family only its row on the first screen."""
-    if shown.standing is not shown.verdict:
+    if shown.standing is not shown.verdict and shown.flips:
         yield f"Open: {words.flip_words(shown)}."
     if others:
         checks = "check" if len(others) == 1 else "checks"
@@ -111,9 +111,9 @@ def _asides(shown: Finding, others: Sequence[Finding], mine: Sequence[Finding]) 
 
 
 def _brief(finding: Finding) -> str:
-    """ "consumption narrower than without a recommender (0.50 bits)"."""
+    """ "consumption narrower than without a recommender, 0.50 bits"."""
     effect = words.number(finding.effect, words.decimals_for(finding))
-    return f"{finding.check.statistic} ({effect} {finding.check.unit_label})"
+    return f"{finding.check.statistic}, {words.with_unit(effect, finding.check.unit_label)}"
 
 
 def effect_text(finding: Finding) -> str:

@@ -145,8 +145,9 @@ class Report:
         """Raise unless the deciding checks meet a requirement, for use in continuous integration.
 
         Args:
-            requirement: "no violation"; "no inconclusive" (neither a violation nor an open
-                question); "all pass" (nothing may be missing either).
+            requirement: "no violation"; "no inconclusive" (neither a violation nor a question
+                that is open, as a pass that another user model turns, or one that had too few
+                data); "all pass" (nothing may be missing either).
 
         Returns:
             The report itself.
@@ -159,7 +160,7 @@ class Report:
             raise unknown_name("requirement", requirement, REQUIREMENTS)
         refused = [Verdict.VIOLATION, Verdict.INCONCLUSIVE, Verdict.NOT_RUN]
         refused = refused[: REQUIREMENTS.index(requirement) + 1]
-        failed = tuple(f for f in words.gates(self.findings) if f.verdict in refused)
+        failed = tuple(f for f in words.gates(self.findings) if f.standing in refused)
         if failed:
             raise AuditFailed(requirement, failed)
         return self

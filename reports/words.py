@@ -341,15 +341,17 @@ def opinion(findings: Sequence[Finding]) -> str:
     else:
         parts.append(f"None of {counted(len(deciding), 'deciding check')} found harm above its "
                      "threshold.")  # fmt: skip
+    empty = sum(f.unmeasured for f in deciding)
     rest = [
         (have[Verdict.PASS], "stayed below the threshold with confidence"),
         (have[Verdict.INCONCLUSIVE], "could not be decided"),
-        (have[Verdict.NOT_RUN], "could not be run"),
+        (empty, "had too few data for an answer"),
+        (have[Verdict.NOT_RUN] - empty, "could not be run"),
     ]
     said = [f"{n} {what}" for n, what in rest if n]
     if said:
         parts.append(sentence(listed(said)))
-    if turned := sum(f.standing is not f.verdict for f in deciding):
+    if turned := sum(f.verdict is Verdict.PASS and f.flips for f in deciding):
         parts.append(
             f"{counted(turned, 'pass turns', 'passes turn')} into a violation if people behave "
             f"otherwise, and so {'counts' if turned == 1 else 'count'} as open."

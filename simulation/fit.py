@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -312,9 +313,15 @@ def item_vectors(log: Interactions, dim: int) -> NDArray[np.float32]:
 
 
 def _latent_topics(log: Interactions, topics: int) -> NDArray[np.float32]:
-    """Topics for a catalog that names none: k-means over the items' singular vectors."""
+    """Topics for a catalog that names none: k-means over the items' singular vectors.
+
+    Fewer topics than asked for where the items do not fall into as many clusters.
+    """
     from scipy.cluster.vq import kmeans2
 
     points = item_vectors(log, topics).astype(np.float64)
-    _, label = kmeans2(points, topics, minit="++", rng=generator(0, "latent-topics", "kmeans"))
-    return np.asarray(np.eye(topics, dtype=np.float32)[label])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="One of the clusters is empty")
+        _, label = kmeans2(points, topics, minit="++", rng=generator(0, "latent-topics", "kmeans"))
+    used, label = np.unique(label, return_inverse=True)
+    return np.asarray(np.eye(len(used), dtype=np.float32)[label])

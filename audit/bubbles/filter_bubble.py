@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ...simulation.run import Run
 from ...simulation.study import AuditSection
 from ..evidence import Evidence
 from ..finding import Check, Family, Measurement, Table
@@ -187,8 +188,8 @@ class FilterBubble:
             measured["bubbles.click-narrowing"] = _contrast(
                 {"target": table[:, 0], "random": table[:, 1]},
                 wider,
-                note=f"people with enough clicks: {people:.0f} per world",
-                undefined=_TOO_FEW,
+                note=_counted(people, run),
+                undefined=f"{_TOO_FEW}; {_counted(people, run)}; {_CURE}",
             )
         if (alone := evidence.arm("none")) is not None:
             measured["bubbles.narrower-than-alone"] = _level(evidence, target, alone)
@@ -200,9 +201,14 @@ class FilterBubble:
 
 
 _TOO_FEW = (
-    f"fewer than {SMALLEST_GROUP} people have {MIN_CLICKS} clicks in both windows of both arms; "
-    "raise [study] steps or [world] users"
+    f"fewer than {SMALLEST_GROUP} people have {MIN_CLICKS} clicks in both windows of both arms"
 )
+_CURE = "raise [study] steps or [world] users"
+
+
+def _counted(people: float, run: Run) -> str:
+    """Who is counted: those with enough clicks, who come more often than others."""
+    return f"people with enough clicks: {people:.0f} of {len(run.users(0))} per world"
 
 
 def _clicks(
@@ -224,10 +230,10 @@ def _level(evidence: Evidence, target: str, alone: str) -> Measurement:
     late = table[:, :, 1]  # (worlds, 2 arms)
     usable = np.isfinite(late).all(axis=1)
     if not usable.any():
-        return Measurement(undefined=_TOO_FEW)
-    notes = [f"people with enough clicks: {people:.0f} per world"]
+        return Measurement(undefined=f"{_TOO_FEW}; {_counted(people, evidence.run)}; {_CURE}")
+    notes = [_counted(people, evidence.run)]
     if not usable.all():
-        notes.append(f"{int((~usable).sum())} of {len(late)} worlds left out: {_TOO_FEW}")
+        notes.append(f"{int((~usable).sum())} of {len(late)} worlds left out: {_TOO_FEW}; {_CURE}")
     means = late[usable].mean(axis=0)
     return Measurement(
         effects=late[usable, 1] - late[usable, 0],

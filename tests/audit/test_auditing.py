@@ -85,6 +85,9 @@ class FakeRun:
             capabilities=Capabilities(scores=self.scores),
         )
 
+    def said_counts(self, arm: str, world: int) -> pl.DataFrame:
+        return pl.DataFrame()
+
     def faults(self, arm: str) -> dict[str, Any]:
         held = {"counts": self.counts, "unanswered": self.unanswered}
         return {"requests": 1000, "examples": [], **held}
@@ -412,6 +415,19 @@ def test_a_family_without_any_answer_keeps_the_whole_from_passing() -> None:
     assert (refused.exit_code(), refused.exit_code(allow_inconclusive=True)) == (4, 0)
     partly = audit(Toy(lambda e: {CHECK.id: passed, second.id: silent}, CHECK, second))
     assert (partly.verdict(), partly.exit_code()) == (Verdict.PASS, 0)
+
+
+def test_a_question_that_the_data_were_too_few_for_keeps_the_whole_from_passing() -> None:
+    """A run of fewer steps had no click narrowing to measure, and passed."""
+    passed, second = Measurement(effects=around(0.0)), replace(CHECK, id="bubbles.second")
+    empty = Measurement(undefined="fewer than 20 people clicked")
+    result = audit(Toy(lambda e: {CHECK.id: passed, second.id: empty}, CHECK, second))
+    assert [f.verdict for f in result.findings] == [Verdict.PASS, Verdict.NOT_RUN]
+    assert result.verdict("bubbles") is Verdict.INCONCLUSIVE
+    assert (result.exit_code(), result.exit_code(allow_inconclusive=True)) == (4, 0)
+    told = replace(second, role="descriptive")
+    informs = audit(Toy(lambda e: {CHECK.id: passed, second.id: empty}, CHECK, told))
+    assert informs.exit_code() == 0
 
 
 def test_every_target_is_judged_and_keeps_its_own_access() -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from loopaudit.audit.finding import Finding, Verdict
 from loopaudit.recommenders.errors import UserError
+from loopaudit.reports.exports import junit_xml, sarif
+from loopaudit.reports.page import anchor, strip
 from loopaudit.reports.report import AuditFailed, Report
 
 
@@ -60,6 +62,28 @@ def test_exit_codes_follow_the_gates(make_result: Any) -> None:
     assert Report(only(result, Verdict.PASS, Verdict.INCONCLUSIVE)).exit_code == 4
     assert Report(only(result, Verdict.PASS)).exit_code == 0
     assert Report(only(result, Verdict.NOT_RUN)).exit_code == 4
+
+
+def test_too_few_data_are_an_open_question_wherever_a_build_looks(make_result: Any) -> None:
+    result = only(make_result(), Verdict.PASS)
+    first = next(f for f in result.findings if f.check.role == "gate")
+    why = "undefined because fewer than 20 people clicked"
+    empty = replace(first, verdict=Verdict.NOT_RUN, effect=None, because=why)
+    findings = tuple(empty if f is first else f for f in result.findings)
+    report = Report(replace(result, findings=findings))
+    assert report.exit_code == 4
+    assert report.require("no violation") is report
+    with pytest.raises(AuditFailed):
+        report.require("no inconclusive")
+    assert "1 had too few data for an answer" in " ".join(str(report).split())
+    assert 'type="INCONCLUSIVE"' in junit_xml(report.result)
+    assert 'skipped="0"' in junit_xml(report.result)
+    warned = json.loads(sarif(report.result))["runs"][0]["results"]
+    assert [(one["level"], one["ruleId"]) for one in warned] == [("warning", first.check.id)]
+    families, _ = strip(report.result)
+    row = next(row for family in families for row in family.rows if row.link == anchor(first.key))
+    assert row.verdict is Verdict.INCONCLUSIVE
+    assert "fewer than 20 people clicked" in row.sentence
 
 
 def test_a_study_may_allow_open_questions(make_result: Any) -> None:

@@ -158,7 +158,7 @@ def test_an_informing_check_above_its_threshold_is_told_beside_the_verdict(resul
     families, _ = strip(replace(result, findings=tuple(loud)))
     asides = {row.recommender: row.more for row in families[0].rows}
     assert (
-        "only informs: narrowing of slate topic entropy due to retraining (0.50 bits)."
+        "only informs: narrowing of slate topic entropy due to retraining, 0.50 bits."
         in (asides["ease"])
     )
     assert "only informs" not in asides["multvae"]
