@@ -113,6 +113,8 @@ class ShardedArm(ArmRun):
         for report in reports:
             if len(rejected := report.get("rejected", NOBODY)):
                 platform.rejections.note(rejected[:, 0], rejected[:, 1], now.t)
+        if world.persons is not None:
+            world.persons.asked = tuple(np.sum([report["asked"] for report in reports], axis=0))
         platform.learn()
         if platform.retrained:
             self._ask("load", *self._model(world))
@@ -159,7 +161,9 @@ class ShardedArm(ArmRun):
         """Of the training here and of the serving in all shards."""
         whole = super().faults(world)
         for told in self._ask("finish"):
-            whole.merge(Faults.from_dict(told))
+            whole.merge(Faults.from_dict(told["faults"]))
+            if world.persons is not None and told["people"]:
+                world.persons.add(told["people"])
         return whole
 
     def _model(self, world: World) -> tuple[State, NDArray[np.int64]]:

@@ -139,6 +139,7 @@ class Persons:
         UserError: the endpoint cannot be asked.
 
     Attributes:
+        asked: how many were asked by chat in this step, and how many answers could not be read.
         spoken: what each person who was asked in this step said, "" where that cannot be read.
     """
 
@@ -161,7 +162,7 @@ class Persons:
         self.client: ChatClient | None = None
         if any(segment.persons == "chat" for segment in world.segments):
             self.client = ChatClient(settings)
-        self._asked = self._unread = 0
+        self.asked = 0, 0
         self._said: list[tuple[int, int, int, str, str]] = []
         self.spoken: dict[int, str] = {}
 
@@ -183,7 +184,7 @@ class Persons:
                 talking.append((row, person, visit))
             else:
                 fill(shown.feedback, person.choose(visit), np.array([row]))
-        self._asked = self._unread = 0
+        self.asked = 0, 0
         self.spoken = {}
         if talking:
             self._ask(shown, talking)
@@ -205,8 +206,8 @@ class Persons:
                 row, person, visit = talking[i]
                 told = person.hear(visit, answer)
                 fill(shown.feedback, told, np.array([row]))
-                self._asked += 1
-                self._unread += answer.value is None
+                asked, unread = self.asked
+                self.asked = asked + 1, unread + (answer.value is None)
                 words = answer.why if answer.value is None else answer.value.reason
                 n = int(told.taken.sum())
                 self.spoken[person.user] = "" if answer.value is None else plain(words)
@@ -236,7 +237,8 @@ class Persons:
         """``persons_asked`` by chat in the step, and ``persons_unread``: answers with a fault."""
         if self.client is None:
             return {}
-        return {"persons_asked": float(self._asked), "persons_unread": float(self._unread)}
+        asked, unread = self.asked
+        return {"persons_asked": float(asked), "persons_unread": float(unread)}
 
     def tally(self) -> dict[str, Any]:
         """What went wrong and what it cost, as JSON; the same for every replay of a record."""
@@ -248,6 +250,13 @@ class Persons:
             "faults": self.client.faults.to_dict(),
             "usage": {name: getattr(usage, name) for name in names},
         }
+
+    def add(self, tally: Mapping[str, Any]) -> None:
+        """What went wrong and what it cost elsewhere, from :meth:`tally`."""
+        if self.client is not None:
+            self.client.faults.merge(Faults.from_dict(tally["faults"]))
+            for name, amount in tally["usage"].items():
+                setattr(self.client.usage, name, getattr(self.client.usage, name) + amount)
 
     def state(self) -> Arrays:
         """Everybody's memories and the tally, as the bytes of a JSON text."""

@@ -257,14 +257,19 @@ class RunTables:
     def talk(self, arm: str, world: int) -> pl.LazyFrame:
         """What people who were asked by chat said, one row an answer (see docs/people-who-talk.md).
 
-        Sorted by step, user; columns: step, user, taken (how many items), fault ("" or one of
-        faults.KINDS), reason (the person's words, or what was wrong; hostile until escaped).
+        Sorted by step, user (shard by shard); columns: step, user, taken (how many items), fault
+        ("" or one of faults.KINDS), reason (the person's words, or what was wrong; hostile until
+        escaped).
 
         Raises:
             UserError: nobody was asked.
         """
         self._known(arm)
-        parts = self._store.listing(f"{self._prefix}talk/{arm}/{world_name(world)}/")
+        parts = [
+            name
+            for place in self._places(world)
+            for name in self._store.listing(f"{self._prefix}talk/{arm}/{place}/")
+        ]
         if not parts:
             raise UserError("nobody in this study was asked by chat ([[users]] persons = 'chat')")
         return self._store.scan([p for p in parts if p.endswith(".parquet")])

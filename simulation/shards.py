@@ -65,7 +65,6 @@ def refuse_what_people_share(study: Study) -> None:
         for one in study.adversaries
     )
     shared = {
-        "[[users]] persons = 'chat'": study.asks,
         "an adversary with new_item in the same step as one without": mixed,
     }
     for what, asked in shared.items():
@@ -189,8 +188,8 @@ class Shard(ArmRun):
         Returns:
             "sums" (blocks, means, 2), "exposure" (items,) so far; of what was consumed what
             Clicks.since tells, "turn" being the how-manieth thing of its person in this step;
-            "rejected", where somebody can reject, (n, 2) users and items; and what each process
-            tells, under its key.
+            "rejected", where somebody can reject, (n, 2) users and items; "asked", where there are
+            persons, see Persons.asked; and what each process tells, under its key.
         """
         self.hear(news)
         world, platform = self.world, self.world.platform
@@ -200,6 +199,8 @@ class Shard(ArmRun):
             self.write_part(world)
         halves = [process for process in world.processes if isinstance(process, InShard)]
         told = {f"{half.key}/{name}": v for half in halves for name, v in half.told().items()}
+        if world.persons is not None:
+            told["asked"] = np.array(world.persons.asked)
         if any("rejected" in segment.reports for segment in world.segments):
             told["rejected"] = platform.rejections.since(world.columns.t - 1).astype(np.int32)
         return {
@@ -253,9 +254,15 @@ class Shard(ArmRun):
         return f"{self.prefix}state/{self.place}/checkpoint-{t:06d}.npz"
 
     def finish(self) -> dict[str, Any]:
-        """Write what became of people; returns what the recommender did wrong here."""
-        self.write_people(self.world)
-        return self.faults(self.world).to_dict()
+        """Write what became of people; returns what the recommender did wrong here ("faults"), and
+        the tally of those who chat ("people"), if there are some."""
+        world = self.world
+        self.write_people(world)
+        done: dict[str, Any] = {"faults": self.faults(world).to_dict()}
+        if world.persons is not None:
+            world.persons.close()
+            done["people"] = world.persons.tally()
+        return done
 
 
 _PEOPLE = ("taste", "satiation", "present")

@@ -135,6 +135,21 @@ def test_a_run_of_scripted_persons_has_the_events_of_a_run_of_columns() -> None:
 # -- talking people --------------------------------------------------------------------------------
 
 
+def test_a_replay_in_shards_lives_the_lives_of_one_process(recorded: tuple[Path, Run]) -> None:
+    chat = {"mode": "replay", "record": str(recorded[0])}
+    whole, run = (
+        simulate(talking(chat, study={"shards": shards, "block": 16})) for shards in (1, 2)
+    )
+    for arm in whole.arms:
+        assert run.series(arm, 1).equals(whole.series(arm, 1)), arm
+        assert run.outcomes(arm, 1).equals(whole.outcomes(arm, 1)), arm
+        said = [one.talk(arm, 1).collect().sort("step", "user") for one in (run, whole)]
+        assert said[0].equals(said[1])
+        ours, theirs = run.people(arm), whole.people(arm)
+        assert ours["faults"]["counts"] == theirs["faults"]["counts"]
+        assert ours["usage"] == pytest.approx(theirs["usage"])
+
+
 def test_a_replay_gives_the_same_bytes_as_the_recording_with_any_number_of_workers(
     recorded: tuple[Path, Run], tmp_path: Path
 ) -> None:
