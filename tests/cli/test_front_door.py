@@ -93,7 +93,7 @@ def test_help_names_every_command_and_every_exit_code(capsys: pytest.CaptureFixt
         assert f" {command} " in told
     for code, means in EXIT_CODES.items():
         assert f"{code} {means}" in told
-    assert "..." not in told  # no summary is cut off
+    assert "..." not in told.replace("[ARGS]...", "")  # no summary is cut off
 
 
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
