@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,7 +21,8 @@ def list_(
     what: Annotated[
         str,
         typer.Argument(
-            metavar="[recommenders|libraries|auditors|users|laws|datasets]", show_default=False
+            metavar="[recommenders|libraries|auditors|users|laws|datasets|RECOMMENDER]",
+            show_default=False,
         ),
     ] = "",
     as_json: Json = False,
@@ -27,11 +30,17 @@ def list_(
 ) -> int:
     """Show every recommender, auditor, law, dataset by name.
 
-    Adapted libraries and user models too.
+    Adapted libraries and user models too. Of one recommender, named as for `audit`: what it
+    declares, and its arguments with their defaults and meanings.
     """
-    from ..reports.inventory import inventory
+    from ..reports.inventory import KINDS, described, inventory
 
     console = Console("list", as_json=as_json, quiet=quiet)
+    if what and what not in KINDS:
+        one = described(what)
+        for line in one.lines(min(get_terminal_size().columns, 120)):
+            console.say(line)
+        return console.finish(0, f"{len(one.arguments)} arguments", **asdict(one))
     found = inventory(what)
     for kind, rows in found.items():
         console.say(f"{kind}")

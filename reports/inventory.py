@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+from contextlib import suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from ..recommenders.errors import unknown_name
-from ..recommenders.plugins.adapters import ADAPTERS, Adapter
+from ..recommenders.arguments import Argument, abilities, arguments_of
+from ..recommenders.border import Capabilities
+from ..recommenders.errors import UserError, unknown_name
+from ..recommenders.plugins.adapters import ADAPTERS, Adapter, adapter_of
 
 if TYPE_CHECKING:
     from ..recommenders.registry import Entry
@@ -80,3 +86,79 @@ def registered(kind: str) -> list[Entry]:
     if kind == "auditors":
         return entries("auditors", built_in=AUDITORS)
     return entries("recommenders")
+
+
+@dataclass(frozen=True)
+class Described:
+    """One recommender: what it is, what it declares, what can be set."""
+
+    name: str
+    origin: str
+    summary: str
+    abilities: list[tuple[str, str]]
+    arguments: list[Argument]
+
+    def lines(self, width: int = 100) -> list[str]:
+        """The same for people, wrapped."""
+        rows = [(f"  {what}", "", said) for what, said in self.abilities]
+        if self.arguments:
+            rows.append(("arguments", "default", ""))
+            rows += [(f"  {a.name}", a.default or "needed", a.meaning) for a in self.arguments]
+        name, default = (max((len(row[at]) for row in rows), default=0) for at in (0, 1))
+        default = min(default, 16)
+        told = [f"{self.name}, {self.origin}", *wrap(self.summary, width)]
+        for row in rows:
+            head = f"{row[0]:<{name}}  {row[1]:<{default}}  "
+            body = wrap(row[2], max(width - name - default - 4, 30)) or [""]
+            told += [f"{head}{body[0]}".rstrip()]
+            told += [" " * (name + default + 4) + line for line in body[1:]]
+        return told
+
+
+def described(spec: str) -> Described:
+    """What can be set of the recommender that a spec names; it is imported, not created.
+
+    Raises:
+        UserError: nothing has this name, or it cannot be loaded.
+    """
+    from ..recommenders.plugins.function import OPTIONAL
+    from ..recommenders.registry import create, load, resolve
+
+    try:
+        entry = resolve(spec)
+    except UserError:
+        near = get_close_matches(spec, KINDS, n=1, cutoff=0.7)
+        if near:
+            raise unknown_name("kind of name", spec, KINDS) from None
+        raise
+    thing: object = _behind(entry.origin)
+    skip = 1  # the command, the URL
+    if thing is None:
+        thing = load(entry)
+        skip = 2 if inspect.isroutine(thing) and not adapter_of(thing) else 0
+    handed = OPTIONAL if skip == 2 else ()
+    says = getattr(thing, "capabilities", None)
+    if entry.origin == "built-in":  # its defaults decide
+        with suppress(UserError):  # where something must be named first
+            says = create(spec).capabilities
+    taken = thing if inspect.isclass(thing) or inspect.isroutine(thing) else None
+    return Described(
+        name=spec,
+        origin=entry.origin,
+        summary=entry.summary or (inspect.getdoc(thing) or "").partition("\n")[0],
+        abilities=abilities(says) if isinstance(says, Capabilities) else [],
+        arguments=[a for a in arguments_of(taken, skip=skip) if a.name not in handed],
+    )
+
+
+def _behind(origin: str) -> type | None:
+    """The class behind a command or a URL."""
+    if origin == "command":
+        from ..recommenders.plugins.process import ProcessRecommender
+
+        return ProcessRecommender
+    if origin == "http":
+        from ..recommenders.plugins.http import HttpRecommender
+
+        return HttpRecommender
+    return None

@@ -74,6 +74,7 @@ class LanguageRecommender(ABC):
     inputs = frozenset({"history", "text"})
     shape: type[BaseModel] | None = None
     """Of an answer in JSON; None for a list of lines."""
+    further_arguments = ChatSettings
 
     def __init__(
         self,
