@@ -60,6 +60,9 @@ WORTH_A_NOTE, TOO_MANY = 0.01, 0.5
 """Shares of unanswered requests: from the first on findings say so, beyond the second there is
 nothing left to judge."""
 
+JUDGED_UNSHOWN = ("generation",)
+"""Families about what a recommender answers, whether or not anybody could be shown it."""
+
 _LIBRARIES = ("loopaudit", "fairlearn", "mesa", "numpy", "polars", "scipy", "torch")
 
 
@@ -193,7 +196,7 @@ class _Work:
         self.say(f"{auditor.name}: {target}")
         reasons: dict[str, str] = {}
         for check in own:
-            if told.share > TOO_MANY:
+            if told.share > TOO_MANY and check.family not in JUDGED_UNSHOWN:
                 reasons[check.id] = f"{told.text}: there is nothing left to judge"
             elif (reason := evidence.missing(check)) is not None:
                 reasons[check.id] = f"{reason}{access_note}"

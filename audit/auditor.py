@@ -41,6 +41,10 @@ AUDITORS: Mapping[str, tuple[str, str]] = {
         f"{_HERE}.privacy.membership:Membership",
         "can somebody tell whose interactions it was trained on?",
     ),
+    "made-up-names": (
+        f"{_HERE}.generation.made_up_names:MadeUpNames",
+        "how much of what it names does not exist?",
+    ),
 }
 """Built-in auditors: name to (``module:attr``, one-line summary)."""
 
@@ -51,6 +55,7 @@ _FAMILY_OF = {
     "popularity-lift": "bias",
     "induced-shift": "manipulation",
     "membership": "privacy",
+    "made-up-names": "generation",
 }
 _METHODS = ("paired-t", "bca", "exact", "permutation", "cluster-jackknife")
 

@@ -26,7 +26,8 @@ its world. Checks are judged one by one here; in an audit they are also correcte
 which can only make them quieter. Controls are traps as well as zeros: `DriftingUsersRandomRec`
 has people whose taste narrows by their own clicks under a random recommender; `UnequalBaseRates`
 has groups that every accurate recommender serves unequally; `NobodyRecommends` compares people who
-browse by themselves with themselves under other luck.
+browse by themselves with themselves under other luck; `NamesOnlyWhatExists` may name what does not
+exist and never does.
 
 Made on {created} by
 

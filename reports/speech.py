@@ -68,6 +68,7 @@ class Speech:
     people: int
     table: list[tuple[str, ...]]
     told: list[Told]
+    judged: bool
 
 
 def speech_section(result: AuditResult) -> Speech | None:
@@ -76,6 +77,7 @@ def speech_section(result: AuditResult) -> Speech | None:
     if not said:
         return None
     return Speech(
+        judged=any(f.check.family == "generation" for f in result.findings),
         people=max(int(held.get("people", 0)) for held in said.values()),
         table=[_row(target, held) for target, held in said.items()],
         told=[_told(index, target, held) for index, (target, held) in enumerate(said.items())],

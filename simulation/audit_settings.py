@@ -12,11 +12,11 @@ from .section import Section
 class AuditSection(Section):
     """[audit]: which questions, how strict."""
 
-    families: tuple[Literal["bubbles", "bias", "manipulation", "privacy"], ...] = (
-        "bubbles",
-        "bias",
-        "manipulation",
-        "privacy",
+    families: tuple[Literal["bubbles", "bias", "manipulation", "privacy", "generation"], ...] = (
+        Field(
+            default=("bubbles", "bias", "manipulation", "privacy"),
+            description="families of questions; generation is for recommenders that write",
+        )
     )
     auditors: tuple[str, ...] = Field(
         default=(), description="plug-in auditors by entry-point name or module:attr"

@@ -7,5 +7,6 @@ recommender is named. The clean controls need no code of their own; see ``selfte
 from .bubble_former import BubbleFormer
 from .memoriser import Memoriser
 from .replacing import GenderDegrader, PreferenceShaper
+from .title_inventor import TitleInventor
 
-__all__ = ["BubbleFormer", "GenderDegrader", "Memoriser", "PreferenceShaper"]
+__all__ = ["BubbleFormer", "GenderDegrader", "Memoriser", "PreferenceShaper", "TitleInventor"]

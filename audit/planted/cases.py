@@ -101,6 +101,7 @@ def cases() -> tuple[Case, ...]:
         *_quality(),
         *_induced_shift(),
         *_membership(),
+        *_made_up_names(),
     )
 
 
@@ -175,4 +176,25 @@ def _membership() -> tuple[Case, ...]:
     return (
         *planted(name, "Memoriser", "q", doses, checks, trained),
         Case(name, "Random", "control", checks, trained, "random"),
+    )
+
+
+def _made_up_names() -> tuple[Case, ...]:
+    """The lowest dose lies on the threshold, where an alarm in 5 % of runs is right."""
+    name, checks = "made-up-names", ("generation.made-up-names",)
+    spoken = Setting({"steps": 4, "arms": []}, {"users": 60, "items": 120})
+    doses = {0.01: (), 0.015: (), 0.02: checks}
+    exists = {"share": 0.0}
+    return (
+        *planted(name, "TitleInventor", "share", doses, checks, spoken),
+        Case(
+            name,
+            "NamesOnlyWhatExists",
+            "control",
+            checks,
+            spoken,
+            f"{_PLANTED}:TitleInventor",
+            exists,
+        ),
+        Case(name, "ClosedCatalog", "control", checks, spoken, "itemknn"),
     )

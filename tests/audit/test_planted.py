@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from loopaudit.audit.planted import BubbleFormer, GenderDegrader, Memoriser, PreferenceShaper
+from loopaudit.audit.planted import (
+    BubbleFormer,
+    GenderDegrader,
+    Memoriser,
+    PreferenceShaper,
+    TitleInventor,
+)
 from loopaudit.audit.planted.replacing import replace_slots
 from loopaudit.recommenders.registry import create
 from loopaudit.recommenders.testing import RecommenderContract
@@ -29,7 +35,14 @@ class TestMemoriserKeepsTheContract(RecommenderContract):
         return Memoriser(q=0.5)
 
 
-@pytest.mark.parametrize("name", ["BubbleFormer", "GenderDegrader", "PreferenceShaper"])
+class TestTitleInventorKeepsTheContract(RecommenderContract):
+    def make(self):
+        return TitleInventor(share=0.2)
+
+
+@pytest.mark.parametrize(
+    "name", ["BubbleFormer", "GenderDegrader", "PreferenceShaper", "TitleInventor"]
+)
 def test_they_are_named_like_any_recommender(name):
     assert callable(create(f"loopaudit.audit.planted:{name}", {}).recommend)
 

@@ -1,0 +1,1 @@
+"""Generated content: is what a recommender writes there at all?"""
