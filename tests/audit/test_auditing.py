@@ -26,7 +26,6 @@ from loopaudit.recommenders.border import Capabilities
 from loopaudit.recommenders.errors import UserError
 from loopaudit.simulation.run import Run
 from loopaudit.simulation.runner import simulate
-from loopaudit.simulation.said import COUNTS
 from loopaudit.simulation.study import AuditSection, RecommenderSection, Study, StudySection
 from loopaudit.simulation.training import SCHEMA
 
@@ -102,9 +101,6 @@ class FakeRun:
 
     def parameters(self, arm: str) -> int | None:
         return 7
-
-    def said_counts(self, arm: str, world: int) -> pl.DataFrame:
-        return pl.DataFrame(schema=COUNTS)
 
 
 class Toy:
