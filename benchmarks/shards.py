@@ -6,21 +6,31 @@ measured in the same run, the needs of a larger world are projected: they are li
 Then worlds with one process each show what that process adds to a step.
 
     python benchmarks/shards.py --users 20000 --items 1000 --steps 20 --shards 4
+
+What a shard holds of each person of the whole world needs more people than shards, and an allocator
+that gives back what was never written, as it does with large arrays anyway:
+
+    MALLOC_MMAP_THRESHOLD_=65536 python benchmarks/shards.py --kept --users 400000 --shards 64
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
+import resource
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from loopaudit.simulation.driver import ShardedArm, n_bytes
 from loopaudit.simulation.executors import one_thread
 from loopaudit.simulation.live import ArmRun, live_world
+from loopaudit.simulation.shards import Shard, Spec, shard_rows
 from loopaudit.simulation.store import Arrays, MemoryStore
 from loopaudit.simulation.study import Study
 from loopaudit.simulation.teams import team_of
+from loopaudit.simulation.world import forget_origins, origin
 
 PROJECTED = 100_000_000
 
@@ -104,12 +114,38 @@ def lived(asked: Study, lived_by: Callable[..., ArmRun] | None) -> float:
     return time.process_time() - began
 
 
+def resident() -> int:
+    """Bytes of memory that this process holds."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def kept(users: int, items: int, shards: int) -> None:
+    """Print what one shard holds of each person of the world, its own being few."""
+    asked = study(users, items, 20, shards)
+    rows = shard_rows(users, shards=shards, block=asked.study.block)[0]
+    spec = Spec(asked.model_dump_json(), "", 0, "ease", 0, rows, "")
+    lived(study(2_000, items, 2, 1), None)
+    before = resident()
+    drawn = origin(asked.world, asked.study.seed, 0)
+    whole, shard = resident() - before, Shard(spec, MemoryStore())
+    del drawn
+    forget_origins()
+    rest = resident() - before
+    assert shard.world.people == rows
+    print(f"{whole / users:.0f} bytes while the market is drawn, {rest / users:.0f} afterwards")
+
+
 def main() -> None:
     """Measure and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     for name, default in (("users", 20_000), ("items", 1_000), ("steps", 20), ("shards", 4)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--kept", action="store_true", help="what a shard holds of other people")
     o = parser.parse_args()
+    if o.kept:
+        kept(o.users, o.items, o.shards)
+        return
     with one_thread():
         lived(study(2_000, o.items, 2, 1), None)  # compiled, and read from disk
         undivided = lived(study(o.users, o.items, o.steps, 1), None)

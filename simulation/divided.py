@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ..recommenders.interactions import Interactions
+from ..recommenders.datasets.synthetic import Market
 from ..recommenders.randomness import child_seed, stream
 from .adversary import Adversary
 from .creators import Creators
@@ -71,17 +71,17 @@ class AtDriver(Protocol):
         ...
 
 
-def processes_of_shard(study: Study, world: World, *, past: Interactions) -> tuple[Process, ...]:
+def processes_of_shard(study: Study, world: World, *, everybody: Market) -> tuple[Process, ...]:
     """The halves that live a shard's people.
 
     Args:
-        past: what everybody consumed before the loop.
+        everybody: the whole market, of which the world knows a part.
     """
     found: list[Process] = []
     if study.staying is not None:
         found.append(StayingInShard(world, study.staying))
     if study.society is not None:
-        found.append(SocietyInShard(world, study.society, past=past))
+        found.append(SocietyInShard(world, study.society, everybody=everybody))
     found.extend(AdversaryInShard(world, one) for one in study.adversaries)
     return tuple(found)
 
@@ -156,11 +156,11 @@ class SocietyInShard(Society):
         rows: its people; border: people of other shards whom they hear.
     """
 
-    def __init__(self, world: World, section: SocietySection, *, past: Interactions) -> None:
+    def __init__(self, world: World, section: SocietySection, *, everybody: Market) -> None:
         assert world.people is not None
         self.rows = slice(*world.people)
         self._shares: tuple[Ints, NDArray[np.int32]] | None = None
-        super().__init__(world, section, past=past)
+        super().__init__(world, section, everybody=everybody)
 
     def befriend(self, graph: sp.csr_matrix) -> None:
         """Keep whom its own people hear, and who of them is heard outside."""

@@ -19,7 +19,7 @@ from .live import ArmRun
 from .measures import inequality, means
 from .process import Happened, Supplies, series_of
 from .run import shard_name
-from .shards import Spec, Team, TeamFactory, part_of, refuse_what_people_share, shard_rows
+from .shards import Spec, Team, TeamFactory, part_of, refuse_undividable, shard_rows
 from .store import Arrays
 from .study import Study
 from .world import World
@@ -46,7 +46,7 @@ class ShardedArm(ArmRun):
 
     def run(self) -> None:
         """Live the arm; see ArmRun.run."""
-        refuse_what_people_share(self.study)
+        refuse_undividable(self.study)
         try:
             super().run()
             for number in range(self.study.study.shards if self._kept else 0):
@@ -64,7 +64,7 @@ class ShardedArm(ArmRun):
             index=self.index,
             arm=self.arm,
             recommender=guard,
-            start=replace(part_of(start, 0, 0), log=start.log),
+            start=replace(part_of(start, 0, 0), users=start.users, log=start.log),
             people=(0, 0),
             made_of=processes_of_driver,
         )
@@ -89,41 +89,53 @@ class ShardedArm(ArmRun):
 
     def advance(self, world: World) -> None:
         """One step of every shard; then the driver learns, if it is due."""
-        supply = [process for process in world.processes if isinstance(process, Supplies)]
         for process in world.processes:
             if isinstance(process, Supplies | AdversaryAtDriver):
                 process.before(world)
         reports = self._ask_each("step", self._news(world))
-        platform, now, measures = world.platform, world.columns, world.measures
-        kept = ("user", "item", "turn", *(("stars",) if platform.rated is not None else ()))
-        took = {name: np.concatenate([report[name] for report in reports]) for name in kept}
-        exposure: NDArray[np.int64] = sum(report["exposure"] for report in reports)
-        if supply:
-            taken = took["item"][np.lexsort((took["turn"], took["user"]))]
-            happened = Happened(taken, exposure - measures.exposure)
-            for process in supply:
-                process.answer(world, happened)
+        self._answer(world, reports)
+        self._take_notes(world, reports)
+        platform, current = world.platform, world.measures.current
+        platform.learn()
+        if platform.retrained:
+            self._ask("load", *self._model(world))
+        current.update(means(np.concatenate([report["sums"] for report in reports])))
+        current.update(inequality(world.measures.exposure), retrained=float(platform.retrained))
+        current.update(series_of(world.processes))
+        world.columns.t += 1
+        self.record_series(world)
+
+    def _answer(self, world: World, reports: list[Arrays]) -> None:
+        """What processes make of a step: those here of what happened to items, others of people."""
+        measures = world.measures
+        exposure = np.sum([report["exposure"] for report in reports], axis=0)
+        item, user, turn = (
+            np.concatenate([report[name] for report in reports])
+            for name in ("item", "user", "turn")
+        )
+        happened = Happened(item[np.lexsort((turn, user))], exposure - measures.exposure)
         measures.exposure[:] = exposure
+        for process in world.processes:
+            if isinstance(process, Supplies):
+                process.answer(world, happened)
         for half in self._halves(world):
             half.gather([under(report, f"{half.key}/") for report in reports])
-        for nth in range(int(took["turn"].max(initial=-1)) + 1):  # as in the undivided world
+        if world.persons is not None:
+            world.persons.asked = tuple(np.sum([report["asked"] for report in reports], axis=0))
+
+    @staticmethod
+    def _take_notes(world: World, reports: list[Arrays]) -> None:
+        """What was consumed and rejected, in the order of the undivided world, to learn from."""
+        platform = world.platform
+        kept = ("user", "item", "turn", *(("stars",) if platform.rated is not None else ()))
+        took = {name: np.concatenate([report[name] for report in reports]) for name in kept}
+        for nth in range(int(took["turn"].max(initial=-1)) + 1):
             here = took["turn"] == nth
             stars = took["stars"][here] if "stars" in took else None
             platform.take_note(took["user"][here], took["item"][here], stars)
         for report in reports:
             if len(rejected := report.get("rejected", NOBODY)):
-                platform.rejections.note(rejected[:, 0], rejected[:, 1], now.t)
-        if world.persons is not None:
-            world.persons.asked = tuple(np.sum([report["asked"] for report in reports], axis=0))
-        platform.learn()
-        if platform.retrained:
-            self._ask("load", *self._model(world))
-        current = measures.current
-        current.update(means(np.concatenate([report["sums"] for report in reports])))
-        current.update(inequality(exposure), retrained=float(platform.retrained))
-        current.update(series_of(world.processes))
-        now.t += 1
-        self.record_series(world)
+                platform.rejections.note(rejected[:, 0], rejected[:, 1], world.columns.t)
 
     @staticmethod
     def _halves(world: World) -> list[AtDriver]:

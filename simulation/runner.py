@@ -12,7 +12,7 @@ from .directory import finish, prepare, refuse_others
 from .executors import Executor, execute, one_thread
 from .live import live_world
 from .run import Factories, Run
-from .shards import refuse_what_people_share, shard_rows
+from .shards import refuse_undividable, shard_rows
 from .store import DiskStore, Lock, MemoryStore
 from .study import Study, label_of
 from .teams import sharded
@@ -129,7 +129,7 @@ def check_study(
                     f'{getattr(can, "update", "none")!r}); set retrain_mode to "auto" or "full"'
                 )
     if study.study.shards > 1:
-        refuse_what_people_share(study)
+        refuse_undividable(study)
         if factories:
             raise UserError(
                 "recommenders that only this process knows cannot be sent to shards; set [study] "

@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..recommenders.border import State
+from ..recommenders.datasets.dataset import UserTable
 from ..recommenders.datasets.synthetic import Market
 from ..recommenders.errors import UserError
 from ..recommenders.randomness import child_seed
@@ -35,6 +36,8 @@ from .store import Arrays, Store
 from .study import Study
 from .variants import variants
 from .world import World
+
+T = TypeVar("T", bound=np.generic)
 
 
 def shard_rows(n_users: int, *, shards: int, block: int) -> list[tuple[int, int]]:
@@ -53,8 +56,8 @@ def shard_rows(n_users: int, *, shards: int, block: int) -> list[tuple[int, int]
     return list(pairwise(edges))
 
 
-def refuse_what_people_share(study: Study) -> None:
-    """What cannot be lived in shards: the reasons stand in docs/cluster.md.
+def refuse_undividable(study: Study) -> None:
+    """What of people, items and attacks cannot be lived in shards; docs/cluster.md says why.
 
     Raises:
         UserError: the first thing in the study that would need everybody in one place.
@@ -78,17 +81,22 @@ def refuse_what_people_share(study: Study) -> None:
 def part_of(start: Market, first: int, last: int) -> Market:
     """A market in which only people ``first .. last - 1`` are known; indices stay what they are.
 
-    The rows of the others are zeros that were never written, which cost no memory.
+    The rows of the others are zeros that were never written, which cost no memory; their ids "".
     """
 
-    def own(column: NDArray[np.float32]) -> NDArray[np.float32]:
+    def own(column: NDArray[T]) -> NDArray[T]:
         kept = np.zeros(column.shape, column.dtype)  # zeros_like would write them
         kept[first:last] = column[first:last]
         return kept
 
-    log = start.log
+    log, ids = start.log, start.users.ids
     mine = (log.user >= first) & (log.user < last)
-    return replace(start, taste=own(start.taste), activity=own(start.activity), log=log.take(mine))
+    known = UserTable(
+        ids=("",) * first + ids[first:last] + ("",) * (len(ids) - last),
+        attributes={name: own(column) for name, column in start.users.attributes.items()},
+    )
+    taste, activity = own(start.taste), own(start.activity)
+    return replace(start, users=known, taste=taste, activity=activity, log=log.take(mine))
 
 
 class Spec(NamedTuple):
@@ -157,7 +165,7 @@ class Shard(ArmRun):
             start=part_of(start, first, last),
             people=self.spec.rows,
             popularity=start.log.popularity(),
-            made_of=partial(processes_of_shard, past=start.log),
+            made_of=partial(processes_of_shard, everybody=start),
         )
         world.platform.led = True
         return world

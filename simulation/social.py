@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..recommenders.border import NOTHING, Slates
 from ..recommenders.catalog import Catalog
 from ..recommenders.datasets.dataset import UserTable
+from ..recommenders.datasets.synthetic import Market
 from ..recommenders.errors import UserError
 from ..recommenders.interactions import Interactions
 from ..recommenders.randomness import child_seed, stream, uniform
@@ -69,19 +70,21 @@ class Society(mesa.Agent):
 
     Args:
         world: with its columns and platform in place; section: [society].
-        past: what everybody consumed before, where the world's own holds only a shard's.
+        everybody: the whole market, where the world knows only a shard's part of it.
     """
 
     key = "society"
 
     def __init__(
-        self, world: World, section: SocietySection, *, past: Interactions | None = None
+        self, world: World, section: SocietySection, *, everybody: Market | None = None
     ) -> None:
         super().__init__(world)
         self.columns, self.section = world.columns, section
         now = self.columns
-        past = now.past if past is None else past
-        self.befriend(check_society(section, now.catalog, now.users, past, seed=now.seed))
+        users, past = now.users, now.past
+        if everybody is not None:
+            users, past = everybody.users, everybody.log
+        self.befriend(check_society(section, now.catalog, users, past, seed=now.seed))
         n = len(now.taste)
         first = self._first()
         now.traits.update(

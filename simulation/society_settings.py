@@ -1,6 +1,7 @@
 """What study.toml says of society and staying: who knows whom, what it does, who comes and goes.
 
-The equations stand in graphs.py, opinions.py, social.py and staying.py, and in docs/society.md.
+The equations stand in graphs.py, friendships.py, opinions.py, sharing.py, social.py and staying.py,
+and in docs/society.md.
 """
 
 from __future__ import annotations

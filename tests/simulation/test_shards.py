@@ -134,6 +134,19 @@ def test_any_number_of_shards_gives_the_undivided_world(tables):
         assert run.faults("tfidf") == whole.faults("tfidf")
 
 
+def test_who_hears_whom_one_way_is_the_same_in_shards(tmp_path):
+    """A file of links that need not go both ways: whom a shard hears is not who hears it."""
+    rng = np.random.default_rng(5)
+    ends = [f"user-{a:05d},user-{b:05d}" for a, b in rng.integers(0, 110, (300, 2))]
+    (tmp_path / "links.csv").write_text("\n".join(["one,other", *ends]))
+    graph = {"form": "file", "path": str(tmp_path / "links.csv"), "directed": True}
+    society = {"friend_slots": 1, "share": 0.3, "graph": graph, "influence": "deffuant"}
+    whole, run = (simulate(study(shards, society=society)) for shards in (1, 3))
+    assert whole.series("tfidf", 0)["friend_clicks"].mean() > 0.01
+    assert run.series("tfidf", 0).equals(whole.series("tfidf", 0))
+    assert run.end("tfidf", 0).equals(whole.end("tfidf", 0))
+
+
 def test_in_these_worlds_there_is_something_to_exchange():
     """Else the same bytes would say nothing."""
     from loopaudit.simulation.live import begin
