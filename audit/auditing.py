@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from ..recommenders.faults import example_of
 from ..recommenders.randomness import child_seed
 from .auditor import AUDITORS, Auditor, auditors_for, named_auditor
 from .evidence import Evidence, access_of
@@ -126,11 +127,7 @@ def audit_run(
             for finding in findings
         )
     deviations = [*carried_out.compared(planned), *strays]
-    deviations += [
-        f"{f.key} was planned, but not measured: {f.because}."
-        for f in findings
-        if f.verdict is Verdict.NOT_RUN
-    ]
+    deviations += _not_measured(findings)
     ran = sum(f.verdict is not Verdict.NOT_RUN for f in findings)
     realism = run.realism
     return AuditResult(
@@ -257,6 +254,19 @@ class _Work:
         return tuple(repeated)
 
 
+def _not_measured(findings: Iterable[Finding]) -> list[str]:
+    """What was planned and did not run, a line for each reason."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for f in findings:
+        if f.verdict is Verdict.NOT_RUN:
+            reasons.setdefault((f.recommender, f.because), []).append(f.check.id)
+    return [
+        f"{recommender}/{', '.join(ids)} {'was' if len(ids) == 1 else 'were'} planned, but not "
+        f"measured: {why}."
+        for (recommender, why), ids in reasons.items()
+    ]
+
+
 def _contained(
     auditor: Auditor, evidence: Evidence, own: list[Check], reasons: Mapping[str, str]
 ) -> tuple[dict[str, Measurement], list[str]]:
@@ -296,9 +306,11 @@ class _Unanswered:
         n = int(faults.get("unanswered", 0))
         explains = [k for k in UNANSWERED if 2 * sum(int(counts.get(kind, 0)) for kind in k) >= n]
         kinds = explains[0] if explains else ("short",)
-        worst = max(kinds, key=lambda kind: int(counts.get(kind, 0))).replace("_", " ")
+        worst = max(kinds, key=lambda kind: int(counts.get(kind, 0)))
+        said = example_of(worst, faults.get("examples", ()))
         text = (
-            f"the recommender left {n:,} of {requests:,} requests unanswered (mostly: {worst}), "
+            f"the recommender left {n:,} of {requests:,} requests unanswered (mostly: "
+            f"{worst.replace('_', ' ')}{f', as in {said!r}' if said else ''}), "
             "and these people were shown nothing"
         )
         return cls(n / requests if requests else 0.0, text)

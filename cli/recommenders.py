@@ -76,9 +76,7 @@ def check(
 
     console = Console("check", as_json=as_json, quiet=quiet)
     with console.keeping(None):
-        found = contract(recommender, overrides or [], ratings=ratings)
-    for line in found.lines:
-        console.say(line)
+        found = contract(recommender, overrides or [], ratings=ratings, say=console.say)
     return console.finish(found.exit_code, found.said, tests=found.results)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 KINDS = {
@@ -130,6 +130,17 @@ class Faults:
             strikes=int(data.get("strikes", 0)),  # type: ignore[call-overload]
             off=bool(data.get("off", False)),
         )
+
+
+def example_of(kind: str, examples: Iterable[str]) -> str:
+    """What was said at a fault of this kind; of one that was switched off, at what went before."""
+    kinds = ("fit_failed", "timed_out", "raised") if kind == "switched_off" else (kind,)
+    for wanted in kinds:
+        for example in examples:
+            if example.startswith(f"{wanted}: "):
+                said = example.partition(": ")[2]
+                return "" if said == KINDS.get(kind) else said
+    return ""
 
 
 def plain(text: object) -> str:

@@ -14,7 +14,6 @@ word, a batch that leaks into its neighbours. What does not apply is skipped wit
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -23,8 +22,20 @@ from unittest import SkipTest
 import numpy as np
 from numpy.typing import NDArray
 
-from .border import Capabilities, Requests, Slates, State
+from .answer import raw_name
+from .border import Capabilities, Requests, Slates
 from .catalog import Catalog
+from .demands import (
+    ListsOnly,
+    arrays_of,
+    ask,
+    declared,
+    demand,
+    demand_equal_states,
+    rows_of,
+    saved_and_loaded,
+)
+from .faults import described
 from .guard import Guard
 from .interactions import Interactions, Ragged
 from .randomness import generator
@@ -33,12 +44,7 @@ from .ranking import top_k
 __all__ = ["RecommenderContract", "verify"]
 
 _GROUPS = 4
-
-
-def demand(condition: object, message: str) -> None:
-    """Raise AssertionError with the message unless the condition holds (also under ``-O``)."""
-    if not condition:
-        raise AssertionError(message)
+NOT_TRIED = "failed: not tried, after two tests without an answer in time"
 
 
 class RecommenderContract:
@@ -141,14 +147,17 @@ class RecommenderContract:
 
     def test_a_slate_has_at_most_k_items_that_exist(self) -> None:
         recommender = self.fitted()
-        slates = _ask(recommender, self.requests())
+        slates = ask(recommender, self.requests())
         n_rows = len(slates.items)
         demand(n_rows == self.n_users, f"{n_rows} slates for {self.n_users} requests")
         demand(slates.items.shape[1] <= self.k, f"{slates.items.shape[1]} items, asked {self.k}")
-        if _says(recommender).closed_catalog:
-            low, high = slates.items.min(), slates.items.max()
-            inside = low >= -1 and high < self.n_items
-            demand(inside, f"items {low}..{high} of a catalog of {self.n_items}")
+        if declared(recommender).closed_catalog:
+            strange = np.argwhere((slates.items < -1) | (slates.items >= self.n_items))
+            if len(strange):
+                row, slot = strange[0].tolist()
+                name = raw_name(slates, row, slot) or f"there is no item {slates.items[row, slot]}"
+                ids = f"0 to {self.n_items - 1}, ids item-0 to item-{self.n_items - 1}"
+                demand(False, f"{name}; the items of this test, of which fit is told: {ids}")
 
     def test_guarded_slates_are_full_unique_and_unseen(self) -> None:
         requests = self.requests()
@@ -204,7 +213,7 @@ class RecommenderContract:
         guard = self._guard(recommender)
         slates = guard.recommend(self.requests())
         self._demand_no_faults(guard)
-        if "text" not in _says(recommender).inputs:
+        if "text" not in declared(recommender).inputs:
             expected = self._guard(self.fitted()).recommend(self.requests())
             self._demand_same(slates, expected, "other ids and titles change the slates")
 
@@ -216,21 +225,23 @@ class RecommenderContract:
         whole = guard.recommend(requests)
         for row in range(0, self.n_users, 5):
             alone = guard.recommend(requests.take(np.array([row])))
-            self._demand_same(alone, _rows(whole, [row]), f"row {row} alone differs from its batch")
+            self._demand_same(
+                alone, rows_of(whole, [row]), f"row {row} alone differs from its batch"
+            )
 
     def test_permuting_the_batch_permutes_the_slates(self) -> None:
         guard = self._guard(self.fitted())
         requests = self.requests()
         order = generator(0, "contract", "order").permutation(self.n_users)
         mixed = guard.recommend(requests.take(order))
-        expected = _rows(guard.recommend(requests), order)
+        expected = rows_of(guard.recommend(requests), order)
         self._demand_same(mixed, expected, "slates depend on the order of the batch")
 
     # -- luck ----------------------------------------------------------------------------------
 
     def test_the_same_seed_gives_the_same_slates(self) -> None:
         recommender = self.fitted()
-        if not _says(recommender).seedable:
+        if not declared(recommender).seedable:
             raise SkipTest("it says it is not seedable")
         guard = self._guard(recommender)
         first, again = (guard.recommend(self.requests(seed=5)) for _ in range(2))
@@ -240,7 +251,7 @@ class RecommenderContract:
         recommender = self.fitted()
         guard = self._guard(recommender)
         one, two = (guard.recommend(self.requests(seed=seed)) for seed in (1, 2))
-        if _says(recommender).stochastic:
+        if declared(recommender).stochastic:
             differ = not np.array_equal(one.items, two.items)
             demand(differ, "it says it is stochastic, but two seeds give the same slates")
         else:
@@ -248,7 +259,7 @@ class RecommenderContract:
 
     def test_fitting_twice_with_one_seed_gives_the_same_slates(self) -> None:
         recommender = self.fitted(seed=3)
-        if not hasattr(recommender, "fit") or not _says(recommender).seedable:
+        if not hasattr(recommender, "fit") or not declared(recommender).seedable:
             raise SkipTest("it is not fitted, or says it is not seedable")
         first = self._guard(recommender).recommend(self.requests())
         other = self._guard(self.fitted(seed=3)).recommend(self.requests())
@@ -262,8 +273,8 @@ class RecommenderContract:
     def test_another_history_gives_another_ranking(self) -> None:
         """Compared on items in neither history: filtering alone changes lists, not rankings."""
         recommender = self.fitted()
-        if _says(recommender).history != "any":
-            raise SkipTest(f"it says history={_says(recommender).history!r}")
+        if declared(recommender).history != "any":
+            raise SkipTest(f"it says history={declared(recommender).history!r}")
         items = np.arange(self.n_items, dtype=np.int32)
         one, two = items[items % _GROUPS == 0][:8], items[items % _GROUPS == 1][:8]
         asked = Requests(
@@ -286,21 +297,21 @@ class RecommenderContract:
         demand(scores.shape == shape, f"scores {scores.shape}, expected {shape}")
         demand(not np.isnan(scores).any(), "some scores are NaN")
         demand(not np.isposinf(scores).any(), "some scores are +inf")
-        if _says(recommender).scores == "log_prob":
+        if declared(recommender).scores == "log_prob":
             total = np.exp(scores.astype(np.float64)).sum(axis=1)
             close = np.allclose(total, 1.0, atol=1e-3)
             demand(close, f"log_prob scores must sum to 1, got {total.min()}..{total.max()}")
 
     def test_its_lists_follow_its_scores(self) -> None:
         recommender = self._with_scores()
-        if _says(recommender).stochastic:
+        if declared(recommender).stochastic:
             raise SkipTest("it draws its lists")
         requests = self.requests()
         scores = np.array(recommender.score(requests), dtype=np.float32)
         scores[requests.history.row_index, requests.history.values] = -np.inf
         best = top_k(scores, self.k)
         values = np.take_along_axis(scores, np.maximum(best, 0).astype(np.int64), axis=1)
-        listed = self._guard(_ListsOnly(recommender)).recommend(requests)
+        listed = self._guard(ListsOnly(recommender)).recommend(requests)
         own = np.take_along_axis(scores, np.maximum(listed.items, 0).astype(np.int64), axis=1)
         self._demand_same(
             Slates(listed.items, own), Slates(best, values), "recommend and score disagree"
@@ -314,7 +325,7 @@ class RecommenderContract:
         half = len(log) // 2
         guard = self._guard(recommender, filter_history=False)
         guard.fit(log.take(np.arange(half)), self.catalog(), seed=0)
-        if _says(recommender).update == "none":  # another process says it when it has begun
+        if declared(recommender).update == "none":  # another process says it when it has begun
             raise SkipTest("it says it does not update")
         asked = self.requests(k=self.n_items)
         before = guard.recommend(asked)
@@ -328,32 +339,34 @@ class RecommenderContract:
         recommender = self.fitted()
         if not hasattr(recommender, "state"):
             raise SkipTest("it has no state")
-        state = _saved_and_loaded(recommender.state())
+        state = saved_and_loaded(recommender.state())
         other = self.make()
         other.load_state(state)
-        _demand_equal_states(recommender.state(), other.state(), "after loading")
+        demand_equal_states(recommender.state(), other.state(), "after loading")
         first, second = self._guard(recommender), self._guard(other)
         requests = self.requests()
         mine, loaded = first.recommend(requests), second.recommend(requests)
         demand(np.array_equal(mine.items, loaded.items), "slates differ after loading")
-        if _says(recommender).update != "none":
+        if declared(recommender).update != "none":
             log = self.log()
             for guard in (first, second):
                 guard.update(log, since=len(log) // 2, seed=7)
                 self._demand_no_faults(guard, allowed=("short",))
-            _demand_equal_states(recommender.state(), other.state(), "after one more update")
+            demand_equal_states(recommender.state(), other.state(), "after one more update")
 
     def test_what_it_is_given_stays_as_it_was(self) -> None:
         log, catalog, requests = self.log(), self.catalog(), self.requests()
-        given = _arrays(log) + _arrays(requests) + _arrays(requests.history) + _arrays(catalog)
+        given = (
+            arrays_of(log) + arrays_of(requests) + arrays_of(requests.history) + arrays_of(catalog)
+        )
         copies = [array.copy() for array in given]
         recommender = self.make()
         if hasattr(recommender, "fit"):
             recommender.fit(log, catalog, seed=0, progress=None)
-        _ask(recommender, requests)
-        if _says(recommender).scores != "none":
+        ask(recommender, requests)
+        if declared(recommender).scores != "none":
             recommender.score(requests)
-        if hasattr(recommender, "update") and _says(recommender).update != "none":
+        if hasattr(recommender, "update") and declared(recommender).update != "none":
             recommender.update(log, since=len(log) // 2, seed=0)
         for array, copy in zip(given, copies, strict=True):
             demand(np.array_equal(array, copy), "it changed an array that it was given")
@@ -370,7 +383,7 @@ class RecommenderContract:
 
     def _with_scores(self) -> Any:
         recommender = self.fitted()
-        if _says(recommender).scores == "none":
+        if declared(recommender).scores == "none":
             raise SkipTest("it says it has no scores")
         return recommender
 
@@ -389,7 +402,10 @@ class RecommenderContract:
         # where it may name what does not exist, such a slot stays empty
         may = () if guard.capabilities.closed_catalog else ("unknown_item", "short")
         counted = {k: n for k, n in guard.faults.counts.items() if k not in {*may, *allowed}}
-        demand(not counted, f"the guard had to step in: {counted} {guard.faults.examples}")
+        if counted:
+            tally = ", ".join(f"{n} {kind}" for kind, n in counted.items())
+            said = "; ".join(guard.faults.examples)
+            demand(False, f"the guard had to step in: {tally}; {said}")
 
     def _demand_served_or_refused(self, guard: Guard, slates: Slates, whom: str) -> None:
         errors = slates.errors or (None,) * len(slates)
@@ -401,85 +417,47 @@ class RecommenderContract:
             self._demand_no_faults(guard)
 
 
-class _ListsOnly:
-    """A recommender without its scores, so that the guard asks it for lists."""
-
-    def __init__(self, recommender: Any) -> None:
-        self.name = recommender.name
-        self.capabilities = replace(recommender.capabilities, scores="none")
-        self.recommend: Callable[[Requests], Slates] = recommender.recommend
-
-
 def verify(
-    make: Callable[[], Any], *, contract: RecommenderContract | None = None
+    make: Callable[[], Any],
+    *,
+    contract: RecommenderContract | None = None,
+    told: Callable[[str, str], None] | None = None,
 ) -> dict[str, str]:
     """Run the contract without a test framework.
 
     Args:
         make: returns a new, unfitted recommender.
         contract: sizes and kind of the little world; the default one when None.
+        told: called with each test's name and result as soon as it is known.
 
     Returns:
-        By test name: "passed", "skipped: why" or "failed: why".
+        By test name: "passed", "skipped: why" or "failed: why". After two tests without an answer
+        in time no more are tried, and the rest failed too.
     """
     contract = contract or RecommenderContract()
     contract.make = make  # type: ignore[method-assign]
-    results = {}
-    for name in [name for name in dir(contract) if name.startswith("test_")]:
-        try:
-            getattr(contract, name)()
-            results[name] = "passed"
-        except SkipTest as reason:
-            results[name] = f"skipped: {reason}"
-        except Exception as error:
-            results[name] = f"failed: {type(error).__name__}: {error}"
+    results: dict[str, str] = {}
+    late = 0
+    for name in names_of(contract):
+        results[name] = _result(getattr(contract, name)) if late < 2 else NOT_TRIED
+        late += results[name].startswith("failed: TimeoutError:")
+        if told is not None:
+            told(name, results[name])
     return results
 
 
-def _says(recommender: Any) -> Capabilities:
-    says = recommender.capabilities
-    return says if isinstance(says, Capabilities) else Capabilities()
+def names_of(contract: RecommenderContract) -> list[str]:
+    """The names of its tests, in the order in which :func:`verify` runs them."""
+    return [name for name in dir(contract) if name.startswith("test_")]
 
 
-def _ask(recommender: Any, requests: Requests) -> Slates:
-    """The raw answer, in batches no larger than it can take."""
-    size = _says(recommender).max_batch or len(requests)
-    parts = []
-    for at in range(0, len(requests), size):
-        part = recommender.recommend(requests.take(np.arange(at, min(at + size, len(requests)))))
-        demand(isinstance(part, Slates), f"recommend must return Slates, got {type(part).__name__}")
-        items = np.asarray(part.items)
-        shaped = items.ndim == 2 and items.dtype.kind in "iu"
-        demand(shaped, f"items must be whole numbers (n, k), got {items.dtype} {items.shape}")
-        parts.append(items)
-    widest = max(part.shape[1] for part in parts)
-    padded = [
-        np.pad(part, ((0, 0), (0, widest - part.shape[1])), constant_values=-1) for part in parts
-    ]
-    return Slates(np.concatenate(padded))
-
-
-def _rows(slates: Slates, rows: Any) -> Slates:
-    return Slates(slates.items[rows], None if slates.scores is None else slates.scores[rows])
-
-
-def _arrays(record: object) -> list[NDArray[np.generic]]:
-    return [value for value in vars(record).values() if isinstance(value, np.ndarray)]
-
-
-def _saved_and_loaded(state: State) -> State:
-    for name, array in state.items():
-        plain = isinstance(array, np.ndarray) and array.dtype.kind != "O"
-        demand(plain, f"state {name!r} must be an array of numbers or texts, got {array!r:.60}")
-    file = io.BytesIO()
-    np.savez(file, **state)  # type: ignore[arg-type]
-    file.seek(0)
-    with np.load(file, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
-
-
-def _demand_equal_states(one: State, two: State, when: str) -> None:
-    demand(one.keys() == two.keys(), f"{when}: states have other names, {one.keys() ^ two.keys()}")
-    for name in one:
-        same = np.asarray(one[name]).tobytes() == np.asarray(two[name]).tobytes()
-        demand(same, f"{when}: array {name!r} of the state differs")
+def _result(test: Callable[[], None]) -> str:
+    try:
+        test()
+    except SkipTest as reason:
+        return f"skipped: {reason}"
+    except AssertionError as broken:
+        return f"failed: {broken}"
+    except Exception as error:
+        return f"failed: {described(error)}"
+    return "passed"

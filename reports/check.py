@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from ..recommenders import registry
 from ..recommenders.errors import UserError
-from ..recommenders.testing import RecommenderContract, verify
+from ..recommenders.testing import NOT_TRIED, RecommenderContract, names_of, verify
 from ..simulation.study_file import toml_value
 
 
@@ -34,21 +34,37 @@ class Checked:
         counted = ", ".join(f"{n[word]} {word}" for word in ("passed", "skipped", "failed"))
         return f"contract of {self.name}: {counted}"
 
-    @property
-    def lines(self) -> list[str]:
-        """One line a test: what was promised, and what came of it."""
-        promised = {name: name.removeprefix("test_").replace("_", " ") for name in self.results}
-        width = max(map(len, promised.values()))
-        return [f"{promised[name]:<{width}}  {said}" for name, said in self.results.items()]
+
+class _Lines:
+    """One line a test: what was promised, and what came of it; the same failure is told once."""
+
+    def __init__(self, names: Iterable[str], say: Callable[[str], None]) -> None:
+        self._promised = {name: name.removeprefix("test_").replace("_", " ") for name in names}
+        self._width = max(map(len, self._promised.values()))
+        self._say = say
+        self._told: dict[str, str] = {}
+
+    def __call__(self, name: str, result: str) -> None:
+        first = self._told.setdefault(result, name)
+        again = result.startswith("failed") and result != NOT_TRIED and first != name
+        said = f"failed: as {self._promised[first]!r}" if again else result
+        self._say(f"{self._promised[name]:<{self._width}}  {said}")
 
 
-def check(spec: str, settings: list[str], *, ratings: bool = False) -> Checked:
+def check(
+    spec: str,
+    settings: list[str],
+    *,
+    ratings: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> Checked:
     """Play the contract's tests on fresh recommenders.
 
     Args:
         spec: how it is named.
         settings: ``argument=value`` of its constructor.
         ratings: whether the log of the contract's little world holds ratings.
+        say: told a line after each test.
 
     Raises:
         UserError: an unknown name, or a setting that is not of this form.
@@ -62,4 +78,5 @@ def check(spec: str, settings: list[str], *, ratings: bool = False) -> Checked:
     registry.create(spec, args)  # a mistake in the name shows once, not in every test
     contract = RecommenderContract()
     contract.ratings = ratings
-    return Checked(spec, verify(lambda: registry.create(spec, args), contract=contract))
+    lines = _Lines(names_of(contract), say)
+    return Checked(spec, verify(lambda: registry.create(spec, args), contract=contract, told=lines))

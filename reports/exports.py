@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 
 from ..audit.finding import Finding, Verdict
 from . import words
-from .page import by_weight, effect_text
+from .page import by_weight, effect_text, missing_alike
+from .tables import fault_lines
 
 if TYPE_CHECKING:
     from ..audit.result import AuditResult
@@ -63,16 +64,22 @@ def summary_md(result: AuditResult) -> str:
         if more := len(result.plan.deviations) - len(first):
             lines.append(f"- and {words.counted(more, 'more deviation')}, in the report")
         lines.append("")
-    lines += [
-        "| verdict | recommender | what | effect (bounds) | threshold |",
-        "|---|---|---|---|---|",
-    ]
+    if faults := fault_lines(result):
+        lines += [*(f"- faults: {markdown(line)}" for line in faults[:5]), ""]
     tail = [
         "",
         "Bounds are one-sided, at 95 % unless the report says otherwise; positive is worse. "
         "`report.html` holds the methods, the self-test and what was not tested.",
     ]
-    findings = by_weight(result.findings)
+    findings, alike = missing_alike(by_weight(result.findings))
+    for (recommender, why), missing in list(alike.items())[:5]:
+        said = f"{recommender}: {len(missing)} checks could not be run: {why}."
+        tail[:0] = ["", markdown(said)]
+    if findings:
+        lines += [
+            "| verdict | recommender | what | effect (bounds) | threshold |",
+            "|---|---|---|---|---|",
+        ]
     room = SUMMARY_LINES - len(lines) - len(tail)
     shown = findings if len(findings) <= room else findings[: room - 2]
     lines += [_summary_row(f) for f in shown]

@@ -41,6 +41,20 @@ def by_weight(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=weight)
 
 
+def missing_alike(
+    findings: Iterable[Finding],
+) -> tuple[list[Finding], dict[tuple[str, str], list[Finding]]]:
+    """Findings to be told one by one, and those that did not run for a reason which three or more
+    share, by recommender and reason."""
+    findings = list(findings)
+    missing: dict[tuple[str, str], list[Finding]] = {}
+    for f in findings:
+        if f.verdict is Verdict.NOT_RUN:
+            missing.setdefault((f.recommender, f.because), []).append(f)
+    alike = {key: same for key, same in missing.items() if len(same) > 2}
+    return [f for f in findings if (f.recommender, f.because) not in alike], alike
+
+
 @dataclass(frozen=True)
 class StripRow:
     """One family of one recommender on the first screen."""

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ..audit.finding import Finding, Verdict
 from ..recommenders.errors import CannotWrite, UserError, unknown_name
 from . import words
-from .page import by_weight, described, effect_text, slug
-from .tables import EXPERIMENT_HEADS, experiment_rows
+from .page import by_weight, described, effect_text, missing_alike, slug
+from .tables import EXPERIMENT_HEADS, experiment_rows, fault_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -218,13 +218,23 @@ class Report:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
         for name in _COLUMNS:
             table.add_column(name, overflow="fold", no_wrap=name == "verdict")
-        for f in self.findings:
+        shown, alike = missing_alike(self.findings)
+        for f in shown:
             table.add_row(
                 Text(f.recommender),
                 Text(words.named(f)),
                 Text(effect_text(f) if f.effect is not None else (f.because or "not measured")),
                 Text(words.threshold(f.check) + f" {f.check.unit_label}"),
                 Text(str(f.verdict), style=_COLOURS[f.verdict]),
+            )
+        for (recommender, why), missing in alike.items():
+            deciding = sum(f.check.role == "gate" for f in missing)
+            table.add_row(
+                Text(recommender),
+                Text(f"{len(missing)} checks, {deciding} of them deciding"),
+                Text(why),
+                Text(""),
+                Text(str(Verdict.NOT_RUN), style=_COLOURS[Verdict.NOT_RUN]),
             )
         lines = [
             Text(f"depends on the user model: {f.key}: {words.flip_words(f)}", style="bold yellow")
@@ -236,6 +246,7 @@ class Report:
             said = "; ".join(f"{head} {value}" for head, value in parts)
             lines.append(Text(f"experiment {row[0]}: {said}"))
         last = [
+            *(Text(f"faults  {line}") for line in fault_lines(self.result)),
             Text(words.opinion(self.result.findings)),
             Text(
                 f"result  {words.exit_words(self.exit_code)} (exit {self.exit_code}); "

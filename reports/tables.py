@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..audit.finding import Table
 from ..audit.selftest_result import ALLOWED_FALSE_POSITIVES, REQUIRED_POWER
+from ..recommenders.faults import example_of
 from . import words
 from .forest import share_axis
 from .page import anchor, effect_text
@@ -178,6 +179,24 @@ def fault_rows(result: AuditResult) -> list[FaultRow]:
             )
         )
     return rows
+
+
+def fault_lines(result: AuditResult) -> list[str]:
+    """A line for each recommender that left people without an answer or failed to learn: how many,
+    of which kinds, and what it said."""
+    lines = []
+    for row, faults in zip(fault_rows(result), result.faults.values(), strict=True):
+        unanswered = int(faults.get("unanswered", 0))
+        if not unanswered and not faults.get("counts", {}).get("fit_failed"):
+            continue
+        often = sorted(faults["counts"], key=lambda kind: -int(faults["counts"][kind]))
+        said = next(filter(None, (example_of(kind, row.examples) for kind in often)), "")
+        lines.append(
+            f"{row.recommender} left {unanswered:,} of {words.counted(row.requests, 'request')} "
+            f"unanswered; it {words.listed(f'{what} ({n:,})' for what, n in row.counts)}"
+            f"{f', as in {said!r}' if said else ''}"
+        )
+    return lines
 
 
 def _used(usage: Mapping[str, float]) -> tuple[str, ...]:

@@ -151,7 +151,14 @@ class ProcessRecommender:
         self.close()
         self._child = child = _Child(self._words)
         try:
-            first = object_of(child.exchange(b"", self.start_seconds, self.max_bytes))
+            line = child.exchange(b"", self.start_seconds, self.max_bytes)
+            try:
+                first = object_of(line)
+            except WireError as error:
+                raise WireError(
+                    f"its first line is {error}; standard output is for answers only, print all "
+                    "else to standard error"
+                ) from None
             if first.get("error") is not None or first.get("ready") is not True:
                 raise WireError(f'the first line must hold "ready": true, got {plain(first)}')
             self._capabilities = capabilities_of(first.get("capabilities") or {})
@@ -192,7 +199,7 @@ class _Child:
             assert pipe is not None
             os.set_blocking(pipe.fileno(), False)
         self._in, self._out, self._messages = cast(tuple[IO[bytes], IO[bytes], IO[bytes]], pipes)
-        self._pending = b""
+        self._pending = bytearray()
         self._said = b""
         self._finalizer = weakref.finalize(self, _end, self._process)
 
@@ -216,7 +223,9 @@ class _Child:
             selector.register(self._messages, selectors.EVENT_READ)
             if line:
                 selector.register(self._in, selectors.EVENT_WRITE)
-            while b"\n" not in self._pending:
+            searched = 0  # an answer of 64 MiB comes in a thousand pieces: each is looked at once
+            while (end := self._pending.find(b"\n", searched)) < 0:
+                searched = len(self._pending)
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise TimeoutError(f"no answer within {seconds:g} s{self._last_words()}")
@@ -229,10 +238,13 @@ class _Child:
                         self._read()
                 if len(self._pending) > max_bytes:
                     raise WireError(f"the answer is longer than {max_bytes} bytes")
-        answer, _, rest = self._pending.partition(b"\n")
-        if rest or line:
-            raise WireError(f"one line was expected, got more: {plain(repr(answer[:80]))}")
-        self._pending = b""
+        answer, more = bytes(self._pending[:end]), len(self._pending) > end + 1
+        if more or line:
+            raise WireError(
+                f"one line was expected, got more: {plain(repr(answer[:80]))}; standard output is "
+                "for answers only, print all else to standard error"
+            )
+        self._pending.clear()
         return answer
 
     def _write(self, line: bytes, selector: selectors.BaseSelector) -> bytes:
@@ -255,8 +267,7 @@ class _Child:
         if not said:
             with contextlib.suppress(subprocess.TimeoutExpired):  # it may close its output and stay
                 self._process.wait(1)
-            status = self._process.returncode
-            raise WireError(f"the process ended with status {status}{self._last_words()}")
+            raise WireError(f"{_ended(self._process.returncode)}{self._last_words()}")
         self._pending += said
 
     def _last_words(self) -> str:
@@ -264,6 +275,18 @@ class _Child:
             self._said = (self._said + os.read(self._messages.fileno(), _CHUNK))[-2000:]
         lines = self._said.decode(errors="replace").strip().splitlines()
         return f"; its last words: {plain(lines[-1])}" if lines else ""
+
+
+def _ended(status: int | None) -> str:
+    """What a process's end says: SIGKILL is how a system that runs out of memory ends one."""
+    if status is None:
+        return "the process closed its standard output"
+    if status == -signal.SIGKILL:
+        return "the process was killed (SIGKILL: perhaps the machine ran out of memory)"
+    if status < 0:
+        name = next((s.name for s in signal.Signals if s == -status), f"signal {-status}")
+        return f"the process was ended by {name}"
+    return f"the process ended with status {status}"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -10,9 +10,11 @@ One object goes out for a batch, one comes back::
 user): a recommender that draws only from it is repeatable. Where times are known and it declares
 that it reads them (``"inputs": ["history", "times"]``), ``ago`` stands beside ``history``: how many
 steps, or seconds, before the request each item was met. Where people talk, ``dialogue`` holds
-``{"speaker": "user", "text": "..."}`` for each turn. Of a result only ``items`` is needed;
-``scores`` runs beside it, ``raw`` holds names as generated before matching, ``error`` says that
-this request failed. What comes back is read as data and never executed.
+``{"speaker": "user", "text": "..."}`` for each turn. Of a result only ``items`` is needed. Beside
+it may stand ``scores``, ``propensities`` and ``text`` (an explanation or null), one an item;
+``raw``, names as generated before matching; ``said``, one text for the whole list; ``usage``,
+numbers by name (tokens, cost); ``error``, that this request failed. What comes back is read as data
+and never executed.
 """
 
 from __future__ import annotations
@@ -25,12 +27,17 @@ import numpy as np
 from ..border import NOTHING, Capabilities, Requests, Slates
 from ..faults import plain
 from ..randomness import bits, stream
-from .vocabulary import Vocabulary
+from .vocabulary import UNKNOWN, Vocabulary
 
 MAX_BYTES = 64 * 2**20
 """Longest answer that is read."""
 _MAX_PARTS = 2_000_000
 """Objects and lists in one answer: a short text of empty lists takes twenty times its length."""
+_NUMBERS = ("scores", "propensities")
+_WORDS = {
+    "inputs": {"history", "times", "user_id", "attributes", "text", "image", "dialogue"},
+    "outputs": {"items", "slate", "text", "explanations", "dialogue"},
+}
 
 
 class WireError(Exception):
@@ -95,27 +102,43 @@ def slates_of(answer: dict[str, Any], requests: Requests, vocabulary: Vocabulary
         raise WireError(f"{len(requests)} results were expected, got {got}")
     n, k = len(requests), requests.k
     items = np.full((n, k), NOTHING, np.int32)
-    scores = np.full((n, k), np.nan, np.float32)
-    scored = True
+    numbers = {name: np.full((n, k), np.nan, np.float32) for name in _NUMBERS}
+    text: list[tuple[str | None, ...]] = [(None,) * k] * n
+    said: list[str | None] = [None] * n
     raw: list[tuple[str, ...]] = [()] * n
+    usage: list[dict[str, float]] = [{}] * n
     errors: list[str | None] = [None] * n
+    scored = True
     for row, result in enumerate(results):
         problem = _problem(result)
         if problem is not None:
             errors[row] = problem
             continue
-        found = vocabulary.indices([str(item) for item in result["items"][:k]])
+        names = [str(item) for item in result["items"][:k]]
+        found = vocabulary.indices(names)
         items[row, : len(found)] = found
-        if result.get("scores") is None:
-            scored = scored and not found
-        else:
-            scores[row, : len(found)] = result["scores"][:k]
-        raw[row] = tuple(str(name) for name in result.get("raw") or ())
+        scored = scored and not (found and result.get("scores") is None)
+        for name, table in numbers.items():
+            table[row, : len(found)] = (result.get(name) or ())[:k] or np.nan
+        explained = tuple(result.get("text") or ())[:k]
+        text[row] = explained + (None,) * (k - len(explained))
+        said[row] = result.get("said")
+        if UNKNOWN in found:  # so that messages quote what it said
+            raw[row] = tuple(names)
+        raw[row] = tuple(str(name) for name in result.get("raw") or raw[row])
+        usage[row] = {what: float(amount) for what, amount in (result.get("usage") or {}).items()}
+    scores, propensities = (
+        table if np.isfinite(table).any() else None for table in numbers.values()
+    )
     return Slates(
         items,
-        scores=scores if scored and np.isfinite(scores).any() else None,
+        scores=scores if scored else None,
+        propensities=propensities,
+        text=tuple(text) if any(any(row) for row in text) else None,
+        slate_text=tuple(said) if any(said) else None,
         raw_names=tuple(raw) if any(raw) else None,
         errors=tuple(errors) if any(errors) else None,
+        usage=tuple(usage) if any(usage) else None,
     )
 
 
@@ -130,16 +153,31 @@ def _problem(result: object) -> str | None:
         isinstance(item, str | int) and not isinstance(item, bool) for item in items
     ):
         return "items must be a list of ids"
-    scores = result.get("scores")
-    if scores is not None and (
-        not isinstance(scores, list)
-        or len(scores) != len(items)
-        or not all(type(score) in (int, float) and abs(score) < 1e38 for score in scores)
+    for name in _NUMBERS:
+        values = result.get(name)
+        if values is not None and not (_list_of(values, len(items)) and all(map(_number, values))):
+            return f"{name} must be one finite number an item"
+    texts = result.get("text")
+    if texts is not None and not (
+        _list_of(texts, len(items)) and all(isinstance(one, str | None) for one in texts)
     ):
-        return "scores must be one finite number an item"
+        return "text must be one text or null an item"
+    if not isinstance(result.get("said"), str | None):
+        return "said must be a text"
     if not isinstance(result.get("raw") or [], list):
         return "raw must be a list of names"
+    usage = result.get("usage") or {}
+    if not isinstance(usage, dict) or not all(map(_number, usage.values())):
+        return "usage must be finite numbers by name"
     return None
+
+
+def _list_of(value: object, n: int) -> bool:
+    return isinstance(value, list) and len(value) == n
+
+
+def _number(value: object) -> bool:
+    return type(value) in (int, float) and abs(value) < 1e38  # type: ignore[arg-type]
 
 
 def capabilities_of(declared: object) -> Capabilities:
@@ -157,13 +195,16 @@ def capabilities_of(declared: object) -> Capabilities:
         "closed_catalog": (True, False),
         "metered": (True, False),
         "negatives": (True, False),
+        "ratings": (True, False),
+        "unseen": (True, False),
     }
     if not isinstance(declared, dict):
         raise WireError("capabilities must be an object")
     known: dict[str, Any] = {}
     for name, value in declared.items():
-        if name in ("inputs", "outputs") and isinstance(value, list):
-            known[name] = frozenset(str(word) for word in value)
+        words = name in _WORDS and isinstance(value, list)
+        if words and all(isinstance(word, str) and word in _WORDS[name] for word in value):
+            known[name] = frozenset(value)
             continue
         positive = name == "max_batch" and type(value) is int and value > 0
         listed = any(type(value) is type(one) and value == one for one in allowed.get(name, ()))

@@ -60,6 +60,7 @@ class FakeRun:
     declared: object | None = None
     counts: dict[str, int] = field(default_factory=dict)
     unanswered: int = 0
+    examples: list[str] = field(default_factory=list)
     scores: str = "none"
     broken: bool = False
     manifest: dict[str, Any] = field(default_factory=dict)
@@ -90,7 +91,7 @@ class FakeRun:
 
     def faults(self, arm: str) -> dict[str, Any]:
         held = {"counts": self.counts, "unanswered": self.unanswered}
-        return {"requests": 1000, "examples": [], **held}
+        return {"requests": 1000, "examples": self.examples, **held}
 
     def series(self, arm: str, world: int) -> pl.DataFrame:
         return pl.DataFrame({"retrained": [False, True, True]})
@@ -253,7 +254,17 @@ def test_people_who_were_shown_nothing_are_no_evidence_of_a_pass() -> None:
     most = audit(Toy(narrows(0.0)), run=hung)
     assert most.findings[0].verdict is Verdict.NOT_RUN
     assert "nothing left to judge" in most.findings[0].because
+    died = FakeRun(counts={"raised": 900}, unanswered=900, examples=["raised: WireError: no GPU"])
+    told = audit(Toy(narrows(0.0)), run=died)
+    assert "(mostly: raised, as in 'WireError: no GPU')" in told.findings[0].because
     assert most.exit_code() == 4
+
+
+def test_checks_that_did_not_run_for_one_reason_are_one_departure() -> None:
+    died = FakeRun(counts={"raised": 900}, unanswered=900)
+    other = replace(CHECK, id="bubbles.other")
+    told = audit(Toy(narrows(0.0), CHECK, other), run=died).plan.deviations
+    assert sum("ease/bubbles.toy, bubbles.other were planned" in line for line in told) == 1
 
 
 # -- other user models, ruler, progress --------------------------------------------------------

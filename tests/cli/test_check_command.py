@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,50 @@ def test_a_mistake_in_the_name_is_said_once(capsys: pytest.CaptureFixture[str]) 
     assert "Did you mean ease" in capsys.readouterr().err
     assert cli.main(["check", "ease", "--set", "reg"]) == 2
     assert "argument=value" in capsys.readouterr().err
+
+
+CHILD = """
+import json, sys, time
+mode = sys.argv[1]
+if mode == "dies":
+    sys.exit("no weights")
+if mode == "hangs":
+    time.sleep(60)
+print(json.dumps({"ready": True, "capabilities": {"history": "none"}}), flush=True)
+for line in sys.stdin:
+    asked = json.loads(line)["requests"]
+    results = [{"items": [f"i{n}" for n in range(r["k"])]} for r in asked]
+    print(json.dumps({"results": results}), flush=True)
+"""
+
+
+def test_a_failure_that_many_tests_share_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "child.py").write_text(CHILD)
+    command = f"cmd:{sys.executable} {tmp_path / 'child.py'}"
+    assert cli.main(["check", f"{command} dies"]) == 1
+    told = capsys.readouterr().out
+    assert told.count("no weights") == 1
+    assert told.count("failed: as 'a batch equals its requests one by one'") > 10
+
+
+def test_a_process_that_hangs_is_not_waited_for_in_every_test(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "child.py").write_text(CHILD)
+    command = f"cmd:{sys.executable} {tmp_path / 'child.py'} hangs"
+    assert cli.main(["check", command, "--set", "start_seconds=0.2", "--json"]) == 1
+    told = list(json.loads(capsys.readouterr().out)["tests"].values())
+    assert sum("no answer within 0.2 s" in said for said in told) == 2
+    assert sum("not tried" in said for said in told) == len(told) - 2
+
+
+def test_items_that_do_not_exist_are_quoted_as_the_process_wrote_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "child.py").write_text(CHILD)
+    assert cli.main(["check", f"cmd:{sys.executable} {tmp_path / 'child.py'} answers"]) == 1
+    told = capsys.readouterr().out
+    assert "'i0' is not in the catalog; the items of this test, of which fit is told" in told
+    assert "2147483647" not in told

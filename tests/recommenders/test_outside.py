@@ -74,6 +74,11 @@ for line in sys.stdin:
         sys.exit(139)
     if mode == "crashes-always":
         os.abort()
+    if mode == "killed":
+        os.kill(os.getpid(), 9)
+    if mode == "closes":
+        os.close(1)
+        time.sleep(600)
     if mode == "eats":
         hoard = bytearray(1_000 * 2**20)
     if mode == "nests":
@@ -87,7 +92,7 @@ for line in sys.stdin:
         time.sleep(600)
     if mode == "floods":
         while True:
-            sys.stdout.write("[" * 4096)
+            sys.stdout.write("x" * 65536)
     if mode == "shouts":
         sys.stderr.write("noise\\n" * 100000)
     if mode == "twice":
@@ -291,6 +296,25 @@ def test_a_process_that_does_not_get_ready_says_why(
     guard = child(mode, start_seconds=1.0 if mode == "late" else 30.0)
     assert guard.faults.counts == {"fit_failed": 1}
     assert words in guard.faults.examples[0]
+
+
+def test_how_a_process_ended_is_said_in_words(child: Callable[..., Guard]) -> None:
+    for mode, words in [
+        ("killed", "was killed (SIGKILL: perhaps the machine ran out of memory)"),
+        ("crashes-always", "was ended by SIGABRT"),
+        ("closes", "closed its standard output"),
+    ]:
+        guard = child(mode)
+        guard.recommend(ask([]))
+        assert words in guard.faults.examples[0]
+
+
+def test_a_long_answer_is_read_in_time_linear_in_its_length(child: Callable[..., Guard]) -> None:
+    guard = child("floods", seconds=20.0)
+    started = time.monotonic()
+    guard.recommend(ask([]))
+    assert "longer than 67108864 bytes" in guard.faults.examples[0]
+    assert time.monotonic() - started < 4
 
 
 def test_a_large_batch_does_not_clog_the_pipes(child: Callable[..., Guard]) -> None:
@@ -524,7 +548,10 @@ values = st.recursive(
     max_leaves=6,
 )
 results = st.fixed_dictionaries(
-    {}, optional={"items": values, "scores": values, "raw": values, "error": values}
+    {},
+    optional=dict.fromkeys(
+        ("items", "scores", "raw", "error", "text", "said", "usage", "propensities"), values
+    ),
 )
 
 
@@ -551,8 +578,47 @@ def test_requests_hold_ids_not_indices_and_a_seed_of_their_own() -> None:
     assert first["seed"] != second["seed"]
 
 
+def test_explanations_words_propensities_and_usage_cross_the_wire() -> None:
+    full = {
+        "items": ["a", "7"],
+        "propensities": [0.5, 0.25],
+        "text": ["because", None],
+        "said": "Here you are.",
+        "usage": {"prompt_tokens": 12, "cost": 0.5},
+    }
+    slates = slates_of({"results": [full, {"items": []}]}, ask([], [0]), Vocabulary(IDS))
+    assert slates.errors is None
+    assert slates.propensities is not None
+    assert slates.propensities[0].tolist()[:2] == [0.5, 0.25]
+    assert slates.text == (("because", None, None), (None, None, None))
+    assert slates.slate_text == ("Here you are.", None)
+    assert slates.usage == ({"prompt_tokens": 12.0, "cost": 0.5}, {})
+    for spoilt in (
+        {"text": ["one"]},
+        {"text": [1, 2]},
+        {"said": 7},
+        {"usage": {"cost": "much"}},
+        {"usage": {"cost": 10**40}},
+        {"propensities": [0.5, float("nan")]},
+    ):
+        told = slates_of({"results": [full | spoilt, full]}, ask([], [0]), Vocabulary(IDS))
+        assert told.errors is not None
+        assert told.errors[0] is not None
+        assert next(iter(spoilt)) in told.errors[0]
+        assert told.errors[1] is None
+        assert told.items[0].tolist() == [-1, -1, -1]
+
+
 def test_unknown_capabilities_are_refused() -> None:
     assert capabilities_of({"inputs": ["history"], "max_batch": 3}).max_batch == 3
-    for bad in ({"speed": 1}, {"history": "maybe"}, {"max_batch": 0}, {"stochastic": 1}, []):
+    for bad in (
+        {"inputs": ["mood"]},
+        {"outputs": [1]},
+        {"speed": 1},
+        {"history": "maybe"},
+        {"max_batch": 0},
+        {"stochastic": 1},
+        [],
+    ):
         with pytest.raises(WireError):
             capabilities_of(bad)

@@ -11,7 +11,7 @@ import pytest
 
 from loopaudit.audit.finding import Finding, Verdict
 from loopaudit.recommenders.errors import UserError
-from loopaudit.reports.exports import junit_xml, sarif
+from loopaudit.reports.exports import junit_xml, sarif, summary_md
 from loopaudit.reports.page import anchor, strip
 from loopaudit.reports.report import AuditFailed, Report
 
@@ -33,6 +33,32 @@ def test_printed_report_names_effects_verdicts_and_the_exit_code(report: Report)
     assert text.splitlines()[-1].startswith("result  violation (exit 1); 19 of 21")
     assert all(len(line) <= 110 for line in text.splitlines())
     assert "\x1b" not in text
+
+
+def test_what_kept_every_check_from_running_is_told_once_with_what_was_said(result: Any) -> None:
+    why = "the recommender left 9 of 9 requests unanswered"
+    missing = tuple(
+        replace(f, verdict=Verdict.NOT_RUN, effect=None, because=why)
+        for f in result.findings
+        if f.recommender == "ease"
+    )
+    said = ["short: few", "raised: WireError: its last words: no \\x1b[31m GPU"]
+    faults = {"requests": 9, "unanswered": 9, "counts": {"raised": 9}, "examples": said}
+    broken = replace(result, findings=missing, faults={"ease": faults})
+    for text in (str(Report(broken)), summary_md(broken)):
+        flat = " ".join(text.split())
+        assert flat.count(why) == 1
+        assert f"{len(missing)} checks" in flat
+        assert "ease left 9 of 9 requests unanswered; it raised an error (9), as in" in flat
+        assert "no GPU" not in flat
+        assert "\x1b" not in text
+    few = replace(broken, findings=missing[:2])
+    assert str(Report(few)).count("NOT RUN") == 2
+
+
+def test_faults_that_left_nobody_without_a_list_stay_in_the_report(result: Any) -> None:
+    faults = {"requests": 9, "unanswered": 0, "counts": {"duplicate": 3}, "examples": []}
+    assert "faults" not in str(Report(replace(result, faults={"ease": faults})))
 
 
 def test_findings_are_found_by_auditor_check_family_or_key(report: Report) -> None:
