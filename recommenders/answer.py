@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .border import NOTHING, Named, Slates
-from .faults import KINDS, plain
+from .faults import KINDS, Faults, plain
 
 _MAX_TEXT = 10_000
 
@@ -22,10 +22,12 @@ class Answer:
     Attributes:
         items: (n, k) int32, -1 where nothing is shown.
         failed: (n,) whether the call behind a row failed.
+        faults: the tally that what went wrong is counted in.
     """
 
-    def __init__(self, n: int, k: int) -> None:
+    def __init__(self, n: int, k: int, *, faults: Faults) -> None:
         self.n, self.k = n, k
+        self.faults = faults
         self.items = np.full((n, k), NOTHING, np.int32)
         self.failed = np.zeros(n, bool)
         self._marked = np.zeros(n, bool)
@@ -49,6 +51,16 @@ class Answer:
             self._errors = np.full(self.n, None, object)
         self._errors[rows[~self._marked[rows]]] = text
         self._marked[rows] = True
+
+    def note(self, kind: str, rows: NDArray[np.int64], example: str) -> None:
+        """Count a fault whose rows still hold an answer."""
+        self.faults.add(kind, len(rows), example)
+        self.mark(rows, plain(f"{kind}: {example}"))
+
+    def fail(self, kind: str, rows: NDArray[np.int64], example: str) -> None:
+        """Count a fault whose rows hold no answer."""
+        self.note(kind, rows, example)
+        self.failed[rows] = True
 
     def put_words(
         self,

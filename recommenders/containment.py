@@ -1,7 +1,8 @@
-"""Time limits for code we did not write: an alarm in the main thread, a thread elsewhere.
+"""Calls of code we did not write: what they raise is contained, and their time is limited.
 
-A limit can stop Python code. Code that hangs inside a C extension without coming back to the
-interpreter is only stopped by a process of its own: use ``cmd:`` for such a recommender.
+The limit is an alarm in the main thread, a thread elsewhere. It can stop Python code. Code that
+hangs inside a C extension without coming back to the interpreter is only stopped by a process of
+its own: use ``cmd:`` for such a recommender.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from .errors import CannotAnswer
+from .faults import described
 
 T = TypeVar("T")
 
@@ -27,6 +31,48 @@ class TimeUp(Exception):
 
 class _Alarm(BaseException):
     """Raised inside the call; not an Exception, so that ``except Exception`` does not eat it."""
+
+
+class Contained:
+    """An object of somebody else, whose methods and attributes cannot end our run."""
+
+    def __init__(self, subject: object) -> None:
+        self._subject = subject
+        self._stuck: threading.Thread | None = None  # a call left at its limit, not back yet
+
+    def attribute(self, name: str) -> Any:
+        """Its attribute, or None where it has none or reading it fails."""
+        try:
+            return getattr(self._subject, name, None)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # a property that raises
+            return None
+
+    def call(self, call: Callable[[], object], seconds: float) -> tuple[str | None, object]:
+        """(None, value), or (kind of fault, what happened).
+
+        Args:
+            call: calls it.
+            seconds: its limit; see :func:`call_within`.
+
+        Raises:
+            KeyboardInterrupt: of the person who waits.
+            CannotAnswer: what was asked cannot be done at all, and going on would hide it.
+        """
+        if self._stuck is not None and self._stuck.is_alive():
+            return "timed_out", "still busy with an earlier call"
+        try:
+            return None, call_within(seconds, call)
+        except (KeyboardInterrupt, CannotAnswer):
+            raise
+        except TimeUp as error:
+            self._stuck = error.thread
+            return "timed_out", str(error)
+        except TimeoutError as error:  # plug-ins that talk to a process or a server
+            return "timed_out", described(error)
+        except BaseException as error:  # SystemExit too: a plug-in does not end our run
+            return "raised", described(error)
 
 
 def call_within(seconds: float, call: Callable[[], T]) -> T:

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from threading import Thread
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .answer import Answer, raw_name, repeated, reported
-from .border import NOTHING, Capabilities, Progress, Requests, Slates, State
+from .answer import Answer
+from .border import Capabilities, Progress, Requests, Slates, State
 from .catalog import Catalog
-from .containment import TimeUp, call_within
-from .errors import CannotAnswer
+from .cleaning import Allowed, clean, numeric
+from .containment import Contained
 from .faults import KINDS, Faults, Limits, described, plain
 from .growth import known_log, known_requests, widened
 from .handed import heard, own, own_requests
@@ -70,26 +68,26 @@ class Guard:
         self.faults = Faults()
         self.known = n_items
         self.available: NDArray[np.bool_] | None = None
-        self._stuck: Thread | None = None  # a call abandoned at its limit that has not come back
+        self._subject = Contained(recommender)
 
     # -- what it says of itself ----------------------------------------------------------------
 
     @property
     def name(self) -> str:
         """The recommender's name, or its type's where it has none."""
-        name = self._attribute("name")
+        name = self._subject.attribute("name")
         return plain(name) if isinstance(name, str) and name else type(self.recommender).__name__
 
     @property
     def capabilities(self) -> Capabilities:
         """What the recommender declares; the plainest black box where it declares nothing."""
-        declared = self._attribute("capabilities")
+        declared = self._subject.attribute("capabilities")
         return declared if isinstance(declared, Capabilities) else Capabilities()
 
     @property
     def can_score(self) -> bool:
         """Whether it offers scores of the whole catalog."""
-        return self.capabilities.scores != "none" and callable(self._attribute("score"))
+        return self.capabilities.scores != "none" and callable(self._subject.attribute("score"))
 
     @property
     def _tells_more(self) -> bool:
@@ -109,7 +107,7 @@ class Guard:
     ) -> None:
         """Fit it, if it learns at all; one that fails here is switched off."""
         self.catalog = catalog
-        fit = self._attribute("fit")
+        fit = self._subject.attribute("fit")
         if not callable(fit):
             return
         log, _ = heard(log, self.capabilities, in_loop=self.in_loop)
@@ -123,9 +121,9 @@ class Guard:
             entered = np.ones(len(catalog) - self.n_items, np.bool_)
             self.available = np.concatenate([self.available, entered])
         self.n_items, self.catalog = len(catalog), catalog
-        add = self._attribute("add_items")
+        add = self._subject.attribute("add_items")
         if not callable(add):
-            if not callable(self._attribute("fit")):  # it never heard of a catalog
+            if not callable(self._subject.attribute("fit")):  # it never heard of a catalog
                 self.known = self.n_items
         elif self._learn("add_items", lambda: add(own(catalog))):
             self.known = self.n_items
@@ -133,7 +131,7 @@ class Guard:
     def withdraw(self, available: NDArray[np.bool_]) -> None:
         """From now on only these items are shown, whatever the recommender answers."""
         self.available = None if available.all() else available.copy()
-        told = self._attribute("withdraw")
+        told = self._subject.attribute("withdraw")
         if callable(told):
             self._learn("withdraw", lambda: told(available.copy()))
 
@@ -153,7 +151,8 @@ class Guard:
             seed: of this update.
             full: learn everything anew, even where it could learn on.
         """
-        update, fit, catalog = self._attribute("update"), self._attribute("fit"), self.catalog
+        update, fit = self._subject.attribute("update"), self._subject.attribute("fit")
+        catalog = self.catalog
         declared = self.capabilities.update
         if declared == "none":
             return
@@ -182,7 +181,7 @@ class Guard:
         if self.faults.off:
             self.faults.add("switched_off", 1, f"{what} was not tried")
             return False
-        kind, value = self._call(call, self.limits.seconds_per_fit)
+        kind, value = self._subject.call(call, self.limits.seconds_per_fit)
         if kind is None:
             return True
         self.faults.add("fit_failed", 1, f"{what}: {value}")
@@ -196,7 +195,7 @@ class Guard:
         """Clean slates: (n, k) known, unique, unseen items, -1 where there is nothing to show."""
         n = len(requests)
         self.faults.requests += n
-        answer = Answer(n, requests.k)
+        answer = Answer(n, requests.k, faults=self.faults)
         # a policy that draws its slates must draw them itself: its scores are not its behaviour;
         # and one that explains them must be asked for them
         by_score = self.can_score and not self._tells_more
@@ -218,7 +217,7 @@ class Guard:
             raw = np.where(self.available, raw, np.float32(-np.inf))
         found = best(raw, part.k, without=self._hidden(part))
         if found.odd.any():
-            self._note("not_finite", rows[found.odd], answer, "scores are NaN or infinite")
+            answer.note("not_finite", rows[found.odd], "scores are NaN or infinite")
         if not _full(found.items):
             found.scores[found.items < 0] = np.nan
             silent = np.flatnonzero((found.items < 0).all(axis=1))
@@ -232,15 +231,15 @@ class Guard:
         self, part: Requests, rows: NDArray[np.int64], answer: Answer
     ) -> NDArray[np.float32] | None:
         """(rows, items) float32, maybe the recommender's own array; None if the call failed."""
-        score = self._attribute("score")
+        score = self._subject.attribute("score")
         value = self._answer_of(lambda: score(self._asked(part)), rows, answer)
         if value is _FAILED:
             return None
-        raw = _array(value)
+        raw = numeric(value)
         if raw is None or raw.shape != (len(rows), self.known):
             said = "scores are not an array" if raw is None else f"scores {raw.dtype} {raw.shape}"
             expected = (len(rows), self.known)
-            self._fail("wrong_shape", rows, answer, f"{said}, expected float32 {expected}")
+            answer.fail("wrong_shape", rows, f"{said}, expected float32 {expected}")
             return None
         with np.errstate(over="ignore", invalid="ignore"):
             return widened(np.asarray(raw, dtype=np.float32), self.n_items)
@@ -256,7 +255,7 @@ class Guard:
         worst = ~(matrix.max(axis=1, initial=-np.inf) < np.inf)  # NaN and +inf reach the maximum
         if worst.any():
             matrix[~(matrix < np.inf)] = -np.inf
-            self._note("not_finite", rows[worst], answer, "scores are NaN or infinite")
+            answer.note("not_finite", rows[worst], "scores are NaN or infinite")
         return matrix
 
     def _by_list(self, part: Requests, rows: NDArray[np.int64], answer: Answer) -> None:
@@ -267,101 +266,19 @@ class Guard:
         if self.capabilities.unseen:  # nothing will have to be taken out
             ask = part.k
         asked = self._asked(replace(part, k=ask))
-        recommend = self._attribute("recommend")
+        recommend = self._subject.attribute("recommend")
         value = self._answer_of(lambda: recommend(asked), rows, answer)
         if value is _FAILED:
             return
         if not isinstance(value, Slates):
-            self._fail("not_slates", rows, answer, f"got {type(value).__name__}")
+            answer.fail("not_slates", rows, f"got {type(value).__name__}")
             return
         try:
-            self._clean(value, part, ask, rows, answer)
+            allowed = Allowed(self.n_items, hidden, self.available)
+            names = not self.capabilities.closed_catalog
+            clean(value, answer, rows=rows, asked=ask, allowed=allowed, names=names)
         except Exception as error:  # a field that fights back when it is read
-            self._fail("not_slates", rows, answer, described(error))
-
-    def _clean(
-        self, given: Slates, part: Requests, ask: int, rows: NDArray[np.int64], answer: Answer
-    ) -> None:
-        """Keep the first k known, new, unseen items of each row, with what is aligned to them."""
-        shape = (len(rows), ask)
-        raw = _array(given.items)
-        if raw is None or raw.ndim != 2 or len(raw) != len(rows):
-            said = "items are not an array" if raw is None else f"items {raw.dtype} {raw.shape}"
-            self._fail("wrong_shape", rows, answer, f"{said}, expected int32 {shape}")
-            return
-        if raw.shape[1] > ask:
-            said = f"{raw.shape[1]} slots, asked for {ask}"
-            self._note("wrong_shape", rows, answer, said)
-        raw = raw[:, :ask]
-        known = (raw >= 0) & (raw < self.n_items)
-        if raw.dtype.kind == "f":
-            broken = ~np.isfinite(raw)
-            self._fail("not_finite", rows[broken.any(axis=1)], answer, "item indices are NaN")
-            raw = np.where(broken, NOTHING, raw)
-            known &= raw == np.floor(raw)
-        unknown = ~known & (raw != NOTHING)
-        if unknown.any():
-            row, slot = np.argwhere(unknown)[0].tolist()
-            name = raw_name(given, row, slot)
-            said = name or f"index {raw[row, slot]} of {self.n_items} items"
-            self._note("unknown_item", rows[unknown.any(axis=1)], answer, said)
-        items = np.where(known, raw, 0).astype(np.int64)  # (rows, up to ask)
-        items[~known] = NOTHING
-        again = repeated(items)
-        self._note("duplicate", rows[again.any(axis=1)], answer, KINDS["duplicate"])
-        keep = known & ~again
-        hidden = self._hidden(part)
-        if hidden is not None:
-            keep &= ~hidden.contains(items, self.n_items)
-        if self.available is not None:  # no fault: it cannot know
-            keep &= self.available[items]  # the last item's stands for -1, which is never kept
-        place = np.cumsum(keep, axis=1) - 1
-        row, column = np.nonzero(keep & (place < part.k))
-        kept = row, column, place[row, column]
-        answer.items[rows[row], kept[2]] = items[row, column]
-        for name in ("scores", "propensities"):
-            self._clean_numbers(name, getattr(given, name), items.shape, kept, rows, answer)
-        try:
-            if not self.capabilities.closed_catalog or unknown.any():
-                first = slice(part.k)
-                answer.put_named(given, rows, (known | unknown)[:, first], unknown[:, first])
-            answer.put_words(given, rows, kept)
-            for used in answer.usage(rows):
-                self.faults.spend(used)
-        except Exception as error:
-            self._note("wrong_shape", rows, answer, f"texts or usage: {described(error)}")
-        if given.errors is not None:
-            for r, told in zip(rows, given.errors, strict=True):
-                if told is not None:
-                    kind, text = reported(told)
-                    self._fail(kind, np.array([r]), answer, text)
-
-    def _clean_numbers(
-        self,
-        name: str,
-        given: object,
-        shape: tuple[int, ...],
-        kept: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
-        rows: NDArray[np.int64],
-        answer: Answer,
-    ) -> None:
-        """Scores or propensities moved to the slots where their items went."""
-        if given is None:
-            return
-        raw = _array(given)
-        if raw is None or raw.ndim != 2 or raw[:, : shape[1]].shape != shape:
-            said = "are not an array" if raw is None else f"{raw.dtype} {raw.shape}"
-            self._note("wrong_shape", rows, answer, f"{name} {said}, expected {shape}")
-            return
-        row, column, slot = kept
-        numbers = np.full((len(rows), answer.k), np.nan, np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):
-            numbers[row, slot] = raw[row, column]
-        broken = ~np.isfinite(numbers)
-        numbers[broken] = np.nan
-        broken &= answer.items[rows] >= 0
-        self._note("not_finite", rows[broken.any(axis=1)], answer, f"{name} are not finite")
-        answer.put(name, rows, numbers)
+            answer.fail("not_slates", rows, described(error))
 
     def _count_short(self, requests: Requests, answer: Answer) -> None:
         """Rows that answered, yet with fewer items than were asked for and left to show, and rows
@@ -395,7 +312,7 @@ class Guard:
         if not self.can_score:
             return None
         self.faults.requests += n
-        answer = Answer(n, 1)
+        answer = Answer(n, 1, faults=self.faults)
         size = self._batch(n)
         parts = []
         for at in range(0, n, size):
@@ -410,10 +327,10 @@ class Guard:
 
     def state(self) -> State | None:
         """Its memory as named arrays, or None if it has none or cannot tell."""
-        state = self._attribute("state")
+        state = self._subject.attribute("state")
         if not callable(state) or self.faults.off:
             return None
-        kind, value = self._call(state, self.limits.seconds_per_call)
+        kind, value = self._subject.call(state, self.limits.seconds_per_call)
         if kind is not None:
             self.faults.add(kind, 1, f"state: {value}")
             return None
@@ -427,12 +344,14 @@ class Guard:
 
     def load_state(self, state: State) -> None:
         """Give it back its memory; one that cannot take it is switched off."""
-        load = self._attribute("load_state")
+        load = self._subject.attribute("load_state")
         if not callable(load):
             self.faults.add("fit_failed", 1, "load_state is missing")
             self.faults.off = True
         elif not self._learn("load_state", lambda: load(state)):
             self.faults.off = True
+
+    # -- asking --------------------------------------------------------------------------------
 
     def _asked(self, requests: Requests) -> Requests:
         """Requests of its own, without items that it was not told of."""
@@ -442,16 +361,6 @@ class Guard:
             requests = known_requests(requests, self.known)
         return own_requests(requests)
 
-    # -- containment ---------------------------------------------------------------------------
-
-    def _attribute(self, name: str) -> Any:
-        try:
-            return getattr(self.recommender, name, None)
-        except KeyboardInterrupt:
-            raise
-        except BaseException:  # a property that raises
-            return None
-
     def _batch(self, n: int) -> int:
         largest = self.capabilities.max_batch
         return largest if isinstance(largest, int) and 0 < largest < n else max(1, n)
@@ -460,53 +369,18 @@ class Guard:
         self, call: Callable[[], object], rows: NDArray[np.int64], answer: Answer
     ) -> object:
         if self.faults.off:
-            self._fail("switched_off", rows, answer, KINDS["switched_off"])
+            answer.fail("switched_off", rows, KINDS["switched_off"])
             return _FAILED
-        kind, value = self._call(call, self.limits.seconds_per_call)
+        kind, value = self._subject.call(call, self.limits.seconds_per_call)
         if kind is None:
             self.faults.strikes = 0
             return value
-        self._fail(kind, rows, answer, str(value))
+        answer.fail(kind, rows, str(value))
         self.faults.strikes += 1
         self.faults.off = self.faults.strikes >= self.limits.strikes
         return _FAILED
-
-    def _call(self, call: Callable[[], object], seconds: float) -> tuple[str | None, object]:
-        """(None, value), or (kind of fault, what happened); only KeyboardInterrupt gets out."""
-        if self._stuck is not None and self._stuck.is_alive():
-            return "timed_out", "still busy with an earlier call"
-        try:
-            return None, call_within(seconds, call)
-        except (KeyboardInterrupt, CannotAnswer):
-            raise
-        except TimeUp as error:
-            self._stuck = error.thread
-            return "timed_out", str(error)
-        except TimeoutError as error:  # plug-ins that talk to a process or a server
-            return "timed_out", described(error)
-        except BaseException as error:  # SystemExit too: a plug-in does not end our run
-            return "raised", described(error)
-
-    def _note(self, kind: str, rows: NDArray[np.int64], answer: Answer, example: str) -> None:
-        """Count a fault whose rows still hold an answer."""
-        self.faults.add(kind, len(rows), example)
-        answer.mark(rows, plain(f"{kind}: {example}"))
-
-    def _fail(self, kind: str, rows: NDArray[np.int64], answer: Answer, example: str) -> None:
-        """Count a fault whose rows hold no answer."""
-        self._note(kind, rows, answer, example)
-        answer.failed[rows] = True
 
 
 def _full(items: NDArray[np.int32]) -> bool:
     """Whether no slot is empty, where slots are filled from the left."""
     return items.size > 0 and bool((items[:, -1] >= 0).all())
-
-
-def _array(value: object) -> NDArray[Any] | None:
-    """A real numeric array from whatever a recommender returned, or None."""
-    try:
-        array = np.asarray(value)
-    except Exception:  # ragged lists, objects that fight back
-        return None
-    return array if array.dtype.kind in "iuf" else None
