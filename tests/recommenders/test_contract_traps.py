@@ -259,6 +259,14 @@ class ShiftsTheClock(Honest):
         super().fit(log, catalog)
 
 
+class NeedsAClock(ListsOnly):
+    capabilities = Capabilities(history="any", inputs=frozenset({"history", "times"}))
+
+    def recommend(self, requests):
+        assert requests.ago is not None
+        return super().recommend(requests)
+
+
 @pytest.mark.parametrize(
     ("trap", "caught_by"),
     [
@@ -294,6 +302,7 @@ class ShiftsTheClock(Honest):
         (FailsToLearnOn, "an_update_changes_something"),
         (ForgetsHalf, "its_memory_survives_a_round_trip"),
         (SavesObjects, "its_memory_survives_a_round_trip"),
+        (NeedsAClock, "who_reads_times_does_without_where_only_the_order_is_known"),
         (SortsWhatItIsGiven, "what_it_is_given_stays_as_it_was"),
         (ShiftsTheClock, "what_it_is_given_stays_as_it_was"),
     ],
