@@ -33,6 +33,7 @@ def serve(study: Path, *, port: int = 8765, open_browser: bool = True) -> int:
     _check_port(port)
     command = [sys.executable, "-m", "solara", "run", f"{__package__}.watch_app"]
     command += ["--host", "localhost", "--port", str(port), "--production"]
+    command += ["--no-check-version"]  # it would ask a server for Solara's newest version
     command += ["--log-level", "warning", "--log-level-uvicorn", "error"]
     command += [] if open_browser else ["--no-open"]
     environment = {
@@ -40,11 +41,32 @@ def serve(study: Path, *, port: int = 8765, open_browser: bool = True) -> int:
         STUDY_VARIABLE: str(study.resolve()),
         "PYTHONWARNINGS": "ignore::UserWarning",  # Solara's about Mesa's page
         "SOLARA_TELEMETRY_MIXPANEL_ENABLE": "False",
+        **_widget_folders(),
     }
     if os.name == "posix":  # the server takes this process's place: one process, one Ctrl-C
         sys.stdout.flush()
         os.execve(sys.executable, command, environment)
     return subprocess.call(command, env=environment)
+
+
+def _widget_folders() -> dict[str, str]:
+    """Where the scripts of widgets and Solara's assets lie, for those who search them.
+
+    They look under this interpreter's prefix, where nothing is if the packages came by the path of
+    another (a layered environment): the page would then be an error, or empty without a network.
+    """
+    found = find_spec("widgetsnbextension")
+    if found is None or found.origin is None or len(Path(found.origin).parents) < 5:
+        return {}
+    prefix = Path(found.origin).parents[4]  # prefix/lib/python3.x/site-packages/name/__init__.py
+    folders = {"JUPYTER_CONFIG_PATH": "etc/jupyter", "JUPYTER_PATH": "share/jupyter"}
+    told = {
+        name: os.pathsep.join(filter(None, (os.environ.get(name, ""), str(prefix / folder))))
+        for name, folder in folders.items()
+    }
+    if (assets := prefix / "share/solara/cdn").is_dir():
+        told["SOLARA_ASSETS_PROXY_CACHE_DIR"] = str(assets)
+    return told
 
 
 def _check_port(port: int) -> None:

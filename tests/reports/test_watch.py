@@ -3,8 +3,11 @@
 import socket
 import subprocess
 import sys
+import time
 from importlib import import_module
 from importlib.util import find_spec
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -110,3 +113,37 @@ def test_a_port_in_use_is_named(tmp_path):
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"port {port} cannot be used"):
             serve(tmp_path / "study.toml", port=port)
+
+
+@pytest.mark.slow
+def test_a_browser_gets_the_page(tmp_path):
+    pytest.importorskip("solara", reason="the live view needs the extra viz")
+    (tmp_path / "study.toml").write_text(to_toml(study()))
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-P", "-m", "loopaudit", "watch", str(tmp_path / "study.toml")]
+    server = subprocess.Popen(
+        [*command, "--no-open", "--port", str(port)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        status = 0
+        for _ in range(120):
+            time.sleep(0.5)
+            try:
+                with urlopen(f"http://localhost:{port}/") as answer:
+                    status = answer.status
+                break
+            except HTTPError as error:
+                status = error.code
+                break
+            except URLError:
+                assert server.poll() is None  # it is still starting
+        assert status == 200
+    finally:
+        server.terminate()
+        said, _ = server.communicate(timeout=20)
+    assert "Please upgrade" not in said
