@@ -303,7 +303,8 @@ baselines. CPU seconds are those of one fit on one thread of a shared machine. S
 on validation data only (`--validation`), never on the test, with one exception: the defaults of
 `multvae` are older than this rule and were picked with the test of split E in sight, so its figure
 there is a floor, not an unbiased estimate. DATA is a folder with the files named; they may not be
-redistributed.
+redistributed. With `--keep DIR` a call whose fit takes long may be stopped: given again, it goes on
+from the epochs it had done, to the same bytes.
 
 Full ranking, one implementation of every metric; precision@k divides by k, recall@k by what there
 was to find, NDCG is binary with the ideal cut at k. Figures of DiffRec's and CFGAN's papers are
