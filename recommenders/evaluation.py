@@ -121,6 +121,7 @@ class Evaluation:
             row |= {metric: self[metric], f"{metric} low": low, f"{metric} high": high}
         row |= dict(self.overall)
         row |= {"fit_seconds": self.fit_seconds, "users_per_second": self.users_per_second}
+        row["unanswered"] = self.faults.get("unanswered", 0)
         return row
 
 

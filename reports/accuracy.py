@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..recommenders.errors import UserError
 from ..simulation.study_file import toml_value
+from .tables import fault_lines
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +67,7 @@ class Accuracy:
         from rich.text import Text
 
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-        table.add_column("recommender")
+        table.add_column("recommender", overflow="fold")
         columns = [f"{name}@{self.k}" for name in COLUMNS]
         for name in columns:
             table.add_column(name, justify="right")
@@ -77,12 +78,21 @@ class Accuracy:
             cells[COLUMNS.index("ndcg")] += f" ({low:.3f} to {high:.3f})"
             asked = Text(e.name, style="bold" if i < self.n_asked else "")
             table.add_row(asked, *cells, f"{e.fit_seconds:.1f} s")
+        served = ", ".join(f"{e.name} {e.users_per_second:,.0f}" for e in self.evaluations)
         first = self.evaluations[0]
         how = (
             f"split {first.split}; {len(first.users)} people; full ranking; history "
             f"{first.history}, {first.filtered} not recommended again; 95 % intervals over people"
         )
-        return Group(table, Text(""), Text(how), Text(f"result    {self.said} (exit 0)"))
+        faults = fault_lines({e.name: e.faults for e in self.evaluations})
+        return Group(
+            table,
+            Text(""),
+            Text(how),
+            Text(f"people served a CPU second: {served}"),
+            *(Text(f"faults  {line}", style="bold yellow") for line in faults),
+            Text(f"result    {self.said} (exit 0)"),
+        )
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def summary_md(result: AuditResult) -> str:
         if more := len(result.plan.deviations) - len(first):
             lines.append(f"- and {words.counted(more, 'more deviation')}, in the report")
         lines.append("")
-    if faults := fault_lines(result):
+    if faults := fault_lines(result.faults):
         lines += [*(f"- faults: {markdown(line)}" for line in faults[:5]), ""]
     tail = [
         "",

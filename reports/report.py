@@ -246,7 +246,7 @@ class Report:
             said = "; ".join(f"{head} {value}" for head, value in parts)
             lines.append(Text(f"experiment {row[0]}: {said}"))
         last = [
-            *(Text(f"faults  {line}") for line in fault_lines(self.result)),
+            *(Text(f"faults  {line}") for line in fault_lines(self.result.faults)),
             Text(words.opinion(self.result.findings)),
             Text(
                 f"result  {words.exit_words(self.exit_code)} (exit {self.exit_code}); "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..recommenders.errors import CannotWrite, UserError
 from .accuracy import COLUMNS, Data
+from .tables import fault_lines
 from .words import MINUS, number
 
 if TYPE_CHECKING:
@@ -127,8 +128,10 @@ class Seeds:
             "paired by seed: they say what is luck of training, not what other people or another "
             "split would give."
         )
+        tallies = {r.name: r.evaluations[0].faults for r in (*self.repeated, *self.baselines)}
+        faults = [Text(f"faults  {line}", style="bold yellow") for line in fault_lines(tallies)]
         end = Text(f"result    {self.said} (exit 0)")
-        return Group(table, Text(""), *lines, Text(how), end)
+        return Group(table, Text(""), *lines, Text(how), *faults, end)
 
     def plot(self, path: Path) -> Path:
         """Draw every seed as a dot, with means, and the paired differences beside them.

@@ -181,19 +181,26 @@ def fault_rows(result: AuditResult) -> list[FaultRow]:
     return rows
 
 
-def fault_lines(result: AuditResult) -> list[str]:
+def fault_lines(tallies: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """A line for each recommender that left people without an answer or failed to learn: how many,
-    of which kinds, and what it said."""
+    of which kinds, and what it said.
+
+    Args:
+        tallies: by recommender, what went wrong, as ``Faults.to_dict()``.
+    """
     lines = []
-    for row, faults in zip(fault_rows(result), result.faults.values(), strict=True):
+    for name, faults in tallies.items():
+        counts = {kind: int(n) for kind, n in faults.get("counts", {}).items() if n}
         unanswered = int(faults.get("unanswered", 0))
-        if not unanswered and not faults.get("counts", {}).get("fit_failed"):
+        if not unanswered and "fit_failed" not in counts:
             continue
-        often = sorted(faults["counts"], key=lambda kind: -int(faults["counts"][kind]))
-        said = next(filter(None, (example_of(kind, row.examples) for kind in often)), "")
+        examples = [str(one)[:200] for one in faults.get("examples", ())]
+        often = sorted(counts, key=lambda kind: -counts[kind])
+        said = next(filter(None, (example_of(kind, examples) for kind in often)), "")
+        did = words.listed(f"{words.FAULTS.get(kind, kind)} ({n:,})" for kind, n in counts.items())
+        asked = words.counted(int(faults.get("requests", 0)), "request")
         lines.append(
-            f"{row.recommender} left {unanswered:,} of {words.counted(row.requests, 'request')} "
-            f"unanswered; it {words.listed(f'{what} ({n:,})' for what, n in row.counts)}"
+            f"{name} left {unanswered:,} of {asked} unanswered; it {did}"
             f"{f', as in {said!r}' if said else ''}"
         )
     return lines

@@ -29,6 +29,28 @@ def test_arguments_are_set_by_recommender(capsys: pytest.CaptureFixture[str]) ->
         assert cli.main(["evaluate", "ease", "--set", wrong]) == 2
 
 
+def test_who_left_people_without_a_list_is_told_beside_the_zeros(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "a_recommender_with_a_long_name.py"
+    mine.write_text(
+        "def near(history, k, seed=0):\n"
+        "    if len(history) % 2:\n"
+        "        raise ValueError('odd histories \\x1b[31mare not served')\n"
+        "    return list(range(100))\n"
+    )
+    assert cli.main(["evaluate", f"{mine}:near", "ease"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "unanswered; it raised an error (" in told
+    assert "ValueError: odd histories ?[31mare not served" in told
+    assert "faults ease" not in told
+    assert "people served a CPU second: " in told
+    assert cli.main(["evaluate", f"{mine}:near", "--json"]) == 0
+    first, second = json.loads(capsys.readouterr().out)["evaluations"][:2]
+    assert first["unanswered"] > 20
+    assert second["unanswered"] == 0
+
+
 def test_a_fixed_split_gives_the_golden_number(
     real_data: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
