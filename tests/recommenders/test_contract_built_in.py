@@ -145,7 +145,7 @@ class TestDiffRecThatCorrupts(Exact):
 
 class TestContrastive(Exact):
     def make(self):
-        return Contrastive(embedding_size=16, text_size=16, epochs=2)
+        return Contrastive(text_size=16, epochs=2)
 
     def catalog(self):
         """With images: a shade of grey by topic."""

@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from loopaudit.recommenders.border import Requests
 from loopaudit.recommenders.catalog import Catalog
 from loopaudit.recommenders.datasets.posters import FILE, find_posters, read_posters
 from loopaudit.recommenders.errors import UserError
 from loopaudit.recommenders.generative.images.contrastive import Contrastive
+from loopaudit.recommenders.generative.images.descriptors import PARTS, described
 from loopaudit.recommenders.interactions import Interactions, Ragged
 
 COLOURS = np.array([[220, 30, 30], [30, 200, 40], [40, 60, 220], [210, 200, 40]])
@@ -34,7 +36,7 @@ NOTHING = Interactions(*(np.zeros(0, t) for t in (np.int32, np.int32, np.int64))
 
 
 def fitted(**args):
-    model = Contrastive(embedding_size=16, text_size=8, epochs=8, batch_size=32, **args)
+    model = Contrastive(text_size=8, epochs=8, batch_size=32, **args)
     model.fit(NOTHING, catalog())
     return model
 
@@ -62,7 +64,7 @@ def test_an_item_that_enters_without_a_title_is_recommended_by_its_image():
 
 
 def test_without_images_words_alone_are_compared():
-    model = Contrastive(embedding_size=16, text_size=8)
+    model = Contrastive(text_size=8)
     model.fit(NOTHING, replace(catalog(), images=None))
     slates = model.recommend(ask([[0, 4], [3, 7]]))
     assert (slates.items % 4 == [[0], [3]]).all()
@@ -70,13 +72,37 @@ def test_without_images_words_alone_are_compared():
 
 
 def test_what_was_learnt_survives_saving_and_places_new_items_alike():
-    model, other = fitted(), Contrastive(embedding_size=16, text_size=8)
+    model, other = fitted(), Contrastive(text_size=8)
     other.load_state(model.state())
     grown = catalog().then(replace(catalog(4), ids=("w", "x", "y", "z")))
     for one in (model, other):
         one.add_items(grown)
     assert np.array_equal(model.vectors, other.vectors)
     assert np.array_equal(model.score(ask([[0, 4]])), other.score(ask([[0, 4]])))
+
+
+def test_a_plain_picture_is_described_by_its_colour_alone():
+    red = np.full((2, 12, 8, 3), (250, 30, 30), np.uint8)
+    layout, colours, edges = np.split(described(torch.from_numpy(red)), np.cumsum(PARTS)[:-1], 1)
+    assert layout.reshape(2, 3, -1)[0, :, 7] == pytest.approx(np.array([250, 30, 30]) / 255)
+    assert colours[0, 5 * 36] == pytest.approx(1.0)  # the most red, the least green and blue
+    assert colours[0].sum() == pytest.approx(1.0)
+    assert not edges.any()
+
+
+def test_edges_are_told_by_direction_and_place_and_a_mirror_image_by_the_same_numbers():
+    picture = np.full((1, 14, 8, 3), 20, np.uint8)
+    picture[:, :2, 4:] = 120  # one edge from above to below, at the top, and one across
+    one, other = (described(torch.from_numpy(p)) for p in (picture, picture[:, :, ::-1].copy()))
+    assert np.array_equal(one, other)
+    edges = one[0, -PARTS[2] :].reshape(8, 7, 4)
+    upright, level = edges[0], edges[4]
+    assert upright[0].any()
+    assert not upright[1:].any()
+    assert level[0].any()
+    assert not edges[[1, 2, 3, 5, 6, 7], 1:].any()
+    corner = edges[:, 0].sum(dim=1) > 0
+    assert corner[[0, 4]].all()
 
 
 def test_images_of_another_size_and_shape_are_refused():

@@ -38,7 +38,7 @@ MODELS = {
     "gflownet, no response": lambda: GFlowNet(
         slate_size=4, embedding_size=8, hidden_size=16, response_epochs=0, epochs=3, steps=3
     ),
-    "contrastive": lambda: Contrastive(embedding_size=16, text_size=16, epochs=4),
+    "contrastive": lambda: Contrastive(text_size=16, epochs=4),
 }
 
 

@@ -1,11 +1,13 @@
 """Images and texts of items in one space, so that an item nobody met is recommended by its image.
 
 A. Radford et al., "Learning Transferable Visual Models From Natural Language Supervision" (CLIP),
-ICML 2021 (arXiv 2103.00020): an image encoder and a text encoder are trained until each image is
-nearer to its own text than to the others of the batch, and each text to its image (InfoNCE, A. van
-den Oord et al., arXiv 1807.03748). Small, since nothing is downloaded: the images are thumbnails
-read by four convolutions, the texts are hashed words weighted by TF-IDF and reduced by a singular
-value decomposition. A person is the mean of the items in their history.
+ICML 2021 (arXiv 2103.00020): an encoder of images is trained until each image is nearer to its own
+text than to the others of the batch, and each text to its image (InfoNCE, A. van den Oord et al.,
+arXiv 1807.03748). Texts stay where they are, as in X. Zhai et al., "LiT", CVPR 2022 with the roles
+exchanged: hashed words weighted by TF-IDF and reduced by a singular value decomposition, less what
+all items share. Nothing is downloaded and a catalog has a few thousand images at most, so the
+encoder is one linear layer on descriptions of fixed form (descriptors.py); convolutions learn such
+a catalog by heart (docs/images.md). A person is the mean of the items in their history.
 """
 
 from __future__ import annotations
@@ -26,42 +28,25 @@ from ...errors import UserError
 from ...interactions import Interactions
 from ...item_words import words_of
 from ...ranking import recommend_best
-from ..networks import by_rows, dump, linear, restore, seeded
+from ..networks import by_rows, dropout, dump, linear, restore, seeded
 from ..training_loop import Learner, TrainsInEpochs, falling
+from .descriptors import PARTS, described
 
 _BUCKETS = 4096  # words share one by the hash of their letters, so a new word has one too
-_CHANNELS = (16, 32, 64, 64)
+_FLOOR = 0.05  # least spread of a number about images, as a share of the usual one of its part
 
 
 class _Network(nn.Module):
-    """Thumbnails and text vectors to unit vectors of one space."""
+    """Descriptions of images to unit vectors in the space of the texts."""
 
-    def __init__(
-        self, height: int, width: int, text_size: int, size: int, luck: torch.Generator
-    ) -> None:
+    def __init__(self, size: int, luck: torch.Generator) -> None:
         super().__init__()
-        inputs = (3, *_CHANNELS[:-1])
-        self.convolutions = nn.ParameterList()
-        for before, after in zip(inputs, _CHANNELS, strict=True):
-            scale = (2.0 / (9 * before)) ** 0.5  # He et al., ICCV 2015
-            weight = torch.randn(after, before, 3, 3, generator=luck) * scale
-            self.convolutions.append(nn.Parameter(weight))
-            height, width = -(-height // 2), -(-width // 2)
-        self.image = linear(_CHANNELS[-1] * height * width, size, luck)
-        self.text = linear(text_size, size, luck)
+        self.image = linear(sum(PARTS), size, luck)
         self.log_scale = nn.Parameter(torch.tensor(float(np.log(10.0))))
 
-    def images(self, pixels: Tensor) -> Tensor:
-        """(batch, size) from (batch, 3, height, width) in -1 to 1."""
-        x = pixels
-        for weight in self.convolutions:
-            x = F.relu(F.conv2d(x, weight, stride=2, padding=1))  # (batch, channels, h / 2, w / 2)
-            x = F.layer_norm(x, x.shape[1:])
-        return F.normalize(self.image(x.flatten(1)), dim=1)
-
-    def texts(self, vectors: Tensor) -> Tensor:
-        """(batch, size) from (batch, text_size)."""
-        return F.normalize(self.text(vectors), dim=1)
+    def forward(self, x: Tensor, share: float, luck: torch.Generator | None) -> Tensor:
+        """(batch, size) from (batch, sum of PARTS), a share of the numbers dropped."""
+        return F.normalize(self.image(dropout(x, share, luck)), dim=1)
 
 
 class Contrastive(TrainsInEpochs):
@@ -74,8 +59,9 @@ class Contrastive(TrainsInEpochs):
     Args:
         by: "both", or "image" or "text" alone: what an item's vector is made of. An item without
             an image is placed by its words.
-        embedding_size: of the common space; text_size: of the reduced word vectors.
-        learning_rate, batch_size, epochs: of the training of both encoders by AdamW.
+        text_size: of the reduced word vectors, which is that of the common space.
+        dropout: share of the numbers about an image dropped in training.
+        learning_rate, batch_size, epochs: of the training of the encoder by AdamW.
         weight_decay: of AdamW.
         seed: mixed into the seed of ``fit``.
 
@@ -93,19 +79,19 @@ class Contrastive(TrainsInEpochs):
         self,
         *,
         by: Literal["both", "image", "text"] = "both",
-        embedding_size: int = 64,
         text_size: int = 128,
+        dropout: float = 0.5,
         learning_rate: float = 1e-3,
-        weight_decay: float = 0.1,
-        batch_size: int = 128,
-        epochs: int = 15,
+        weight_decay: float = 1.0,
+        batch_size: int = 512,
+        epochs: int = 60,
         seed: int = 0,
     ) -> None:
         if by not in ("both", "image", "text"):
             raise UserError(f'by must be "both", "image" or "text", got {by!r}')
         self.by = by
-        self.embedding_size = embedding_size
         self.text_size = text_size
+        self.dropout = dropout
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.batch_size = batch_size
@@ -113,13 +99,16 @@ class Contrastive(TrainsInEpochs):
         self.seed = seed
         self.words = np.zeros(_BUCKETS)  # weight of each bucket of words
         self.basis = np.zeros((_BUCKETS, text_size), np.float32)
-        self.vectors = np.zeros((1, embedding_size), np.float32)  # (items, size), unit rows
+        self.common = np.zeros(text_size)  # what the texts of all items share
+        self.centre = np.zeros(sum(PARTS), np.float32)  # of the numbers about images
+        self.spread = np.ones(sum(PARTS), np.float32)
+        self.vectors = np.zeros((1, text_size), np.float32)  # (items, text_size)
         self._build((1, 1), 0)
 
     def _build(self, shape: tuple[int, int], seed: int) -> None:
         self.shape = shape
         luck = seeded(seed, self.name, "weights", self.seed)
-        self.network = _Network(*shape, self.text_size, self.embedding_size, luck)
+        self.network = _Network(self.text_size, luck)
         self.adam = torch.optim.AdamW(
             self.network.parameters(), weight_decay=self.weight_decay, fused=True
         )
@@ -138,7 +127,7 @@ class Contrastive(TrainsInEpochs):
         seed: int = 0,
         progress: Progress | None = None,
     ) -> None:
-        """Trains both encoders on the catalog's images and words; the log says nothing here."""
+        """Trains the encoder on the catalog's images and words; the log says nothing here."""
         self._read_words(catalog)
         shape = (1, 1) if catalog.images is None else catalog.images.shape[1:3]
         self._build((int(shape[0]), int(shape[1])), seed)
@@ -160,17 +149,19 @@ class Contrastive(TrainsInEpochs):
     ) -> None:
         """InfoNCE over batches of items that have an image, in both directions."""
         rows = np.flatnonzero(images.any(axis=(1, 2, 3)))
+        plain = by_rows(described, images[rows], sum(PARTS))  # (with images, numbers)
+        self.centre = plain.mean(axis=0)
+        self.spread = plain.std(axis=0)
+        for part in np.split(self.spread, np.cumsum(PARTS)[:-1]):
+            part += np.float32(_FLOOR * part.mean() + 1e-6)
+        x = torch.from_numpy((plain - self.centre) / self.spread)
+        y = torch.from_numpy(texts[rows])
         for epoch in self._epochs(self.epochs, luck, progress, rate=falling(self.learning_rate)):
-            for chosen in epoch.shuffled(len(rows), self.batch_size, luck):
-                batch = rows[chosen]
+            for batch in epoch.shuffled(len(rows), self.batch_size, luck):
                 if len(batch) < 2:
                     continue  # nothing to tell it from
-                pixels = _pixels(torch.from_numpy(images[batch]))
-                flipped = torch.rand(len(batch), 1, 1, 1, generator=luck) < 0.5
-                pixels = torch.where(flipped, pixels.flip(3), pixels)
-                seen = self.network.images(pixels)  # (batch, size)
-                said = self.network.texts(torch.from_numpy(texts[batch]))  # (batch, size)
-                logits = self.network.log_scale.clamp(max=4.6).exp() * seen @ said.T
+                seen = self.network(x[batch], self.dropout, luck)  # (batch, size)
+                logits = self.network.log_scale.clamp(max=4.6).exp() * seen @ y[batch].T
                 own = torch.arange(len(batch))
                 loss = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
                 epoch.step(self.adam, loss, weight=len(batch))
@@ -191,19 +182,24 @@ class Contrastive(TrainsInEpochs):
         sign = np.sign(rows[np.arange(rank), np.abs(rows).argmax(axis=1)])
         self.basis = np.zeros((_BUCKETS, self.text_size), np.float32)
         self.basis[:, :rank] = (rows * sign[:, None])[::-1].T  # the largest direction first
+        self.common = self._reduced(catalog).mean(axis=0)
 
     def text_vectors(self, catalog: Catalog) -> NDArray[np.float32]:
-        """(items, text_size) unit vectors of titles, texts and topics."""
-        rows = _weighted(_counted(catalog), self.words) @ self.basis.astype(np.float64)
-        norm = np.linalg.norm(rows, axis=1, keepdims=True)
-        return np.asarray(rows / np.maximum(norm, 1e-12), np.float32)
+        """(items, text_size) unit vectors of titles, texts and topics, less what all items share;
+        zeros for an item without words."""
+        rows = self._reduced(catalog)
+        rows = np.where(rows.any(axis=1, keepdims=True), rows - self.common, 0.0)
+        return np.asarray(_unit(rows), np.float32)
+
+    def _reduced(self, catalog: Catalog) -> NDArray[np.float64]:
+        """(items, text_size) unit vectors of the words."""
+        return _unit(_weighted(_counted(catalog), self.words) @ self.basis.astype(np.float64))
 
     # -- vectors and answers -------------------------------------------------------------------
 
     def encoded(self, catalog: Catalog) -> NDArray[np.float32]:
-        """(items, embedding_size) vectors of a catalog's items, by what ``by`` says."""
-        texts = self.text_vectors(catalog)
-        said = by_rows(self.network.texts, texts, self.embedding_size)
+        """(items, text_size) vectors of a catalog's items, by what ``by`` says."""
+        said = self.text_vectors(catalog)
         if catalog.images is None or self.by == "text" or not self.losses:
             return said
         seen = self.image_vectors(catalog.images)
@@ -212,15 +208,16 @@ class Contrastive(TrainsInEpochs):
         return np.where(blank[:, None], said, whole).astype(np.float32)
 
     def image_vectors(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(items, embedding_size) unit vectors of images of the size that was learned from."""
+        """(items, text_size) unit vectors of images of the size that was learned from."""
         if images.shape[1:3] != self.shape:
             raise UserError(f"images must be {self.shape} high and wide, got {images.shape[1:3]}")
 
         def encode(rows: Tensor) -> Tensor:
-            out: Tensor = self.network.images(_pixels(rows))
+            x = (described(rows) - torch.from_numpy(self.centre)) / torch.from_numpy(self.spread)
+            out: Tensor = self.network(x, 0.0, None)
             return out
 
-        return by_rows(encode, images, self.embedding_size)
+        return by_rows(encode, images, self.text_size)
 
     def score(self, requests: Requests) -> NDArray[np.float32]:
         """(n, items) cosine with the mean of the history; 0 without a history."""
@@ -241,11 +238,14 @@ class Contrastive(TrainsInEpochs):
         return recommend_best(self.score, requests, len(self.vectors))
 
     def state(self) -> State:
-        """Both encoders, the words, the items' vectors and the losses."""
+        """The encoder, the words, the items' vectors and the losses."""
         return dump(self.network, prefix="network/") | {
             "shape": np.array(self.shape),
             "words": self.words,
             "basis": self.basis,
+            "common": self.common,
+            "centre": self.centre,
+            "spread": self.spread,
             "vectors": self.vectors,
             "losses": np.array(self.losses, dtype=np.float64),
         }
@@ -255,14 +255,16 @@ class Contrastive(TrainsInEpochs):
         self._build((int(state["shape"][0]), int(state["shape"][1])), 0)
         self.words = np.asarray(state["words"], np.float64)
         self.basis = np.asarray(state["basis"], np.float32)
+        self.common = np.asarray(state["common"], np.float64)
+        self.centre = np.asarray(state["centre"], np.float32)
+        self.spread = np.asarray(state["spread"], np.float32)
         self.vectors = np.asarray(state["vectors"], np.float32)
         self.losses = state["losses"].tolist()
         restore(self.network, None, state, prefix="network/")
 
 
-def _pixels(images: Tensor) -> Tensor:
-    """(n, 3, height, width) float32 in -1 to 1 from (n, height, width, 3) bytes."""
-    return images.permute(0, 3, 1, 2).float() / 127.5 - 1.0
+def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
 
 
 def _counted(catalog: Catalog) -> sp.csr_matrix:
