@@ -317,7 +317,7 @@ finally:
 @pytest.mark.slow
 def test_actors_of_a_ray_cluster_leave_the_bytes_of_one_process(tmp_path):
     pytest.importorskip("ray", reason="the executor 'ray' needs the extra ray")
-    asked = study(3, steps=6)
+    asked = study(3, steps=6, **EVERYTHING)
     simulate(asked, out=tmp_path / "serial", executor="serial")
     command = [sys.executable, "-c", ON_A_CLUSTER, asked.model_dump_json(), str(tmp_path / "ray")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ)
