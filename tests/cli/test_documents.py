@@ -4,6 +4,7 @@ import json
 import re
 import runpy
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,13 @@ def test_ones_own_recommender_takes_ten_lines_and_can_be_audited(
 def test_an_example_runs(example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(example), run_name="__main__")
+
+
+@pytest.mark.slow
+def test_the_example_of_json_lines_keeps_the_contract(capsys: pytest.CaptureFixture[str]) -> None:
+    child = ROOT / "examples" / "json_lines" / "child.py"
+    assert cli.main(["check", f"cmd:{sys.executable} {child}", "--set", "memory_mb=2000"]) == 0
+    assert "15 passed" in capsys.readouterr().out
 
 
 def test_readme_names_every_exit_code_and_every_command() -> None:
