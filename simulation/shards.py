@@ -57,24 +57,21 @@ def shard_rows(n_users: int, *, shards: int, block: int) -> list[tuple[int, int]
 
 
 def refuse_undividable(study: Study) -> None:
-    """What of people, items and attacks cannot be lived in shards; docs/cluster.md says why.
+    """Refuse what happens between the parts of a step that shards live in one go.
 
     Raises:
-        UserError: the first thing in the study that would need everybody in one place.
+        UserError: an adversary looks how its target ranks before another one, named later, puts in
+            an item in the same step; shards look after all items have entered.
     """
-    steps = [one.step for one in study.adversaries]
-    mixed = any(
-        steps.count(one.step) > 1 and one.new_item is not study.adversaries[0].new_item
-        for one in study.adversaries
-    )
-    shared = {
-        "an adversary with new_item in the same step as one without": mixed,
-    }
-    for what, asked in shared.items():
-        if asked:
+    looking: dict[int, str] = {}  # step: who looks in it
+    for one in study.adversaries:
+        if not one.new_item:
+            looking.setdefault(one.step, one.name)
+        elif one.step in looking:
             raise UserError(
-                f"[study] shards = {study.study.shards}: {what} needs all people of a world in one "
-                "place; set shards to 1"
+                f"[study] shards = {study.study.shards}: the adversary {looking[one.step]!r} looks "
+                f"at its target before {one.name!r} puts in a new item in the same step; name "
+                f"{one.name!r} first, or set shards to 1"
             )
 
 

@@ -16,7 +16,7 @@ from loopaudit.recommenders.errors import UserError
 from loopaudit.simulation.arms import arms_of
 from loopaudit.simulation.driver import ShardedArm
 from loopaudit.simulation.live import live_world
-from loopaudit.simulation.runner import simulate
+from loopaudit.simulation.runner import check_study, simulate
 from loopaudit.simulation.shards import part_of, shard_rows
 from loopaudit.simulation.store import MemoryStore
 from loopaudit.simulation.study_file import study_from
@@ -52,7 +52,7 @@ ATTACKED: dict[str, Any] = {
     "world": {"dim": 6},
     "adversaries": [
         {"name": "new", "new_item": True, "probe_every": 2},
-        {"name": "old", "step": 7, "kind": "segment", "probe_every": 3},
+        {"name": "old", "kind": "segment", "probe_every": 3},
     ],
 }
 EVERYTHING = {**PEOPLE_MEET, **ATTACKED}
@@ -284,10 +284,12 @@ def popular(history, k):
 
 def test_what_needs_everybody_in_one_place_is_refused_before_any_work(tmp_path):
     (tmp_path / "mine.py").write_text(UNSAVED)
-    mixed = [{"name": "a", "new_item": True}, {"name": "b"}]
+    early = {"name": "early", "step": 1}
+    late = [{"name": "old"}, {"name": "new", "new_item": True}]
+    check_study(study(2, adversaries=[early, *reversed(late)]))
     unsaved = [{"name": f"{tmp_path / 'mine.py'}:popular"}]
     for asked, said in (
-        (study(2, adversaries=mixed), "shards = 2: an adversary with new_item in the same step"),
+        (study(2, adversaries=[early, *late]), "'old' looks .* name 'new' first"),
         (study(2, recommenders=unsaved), "mine.popular has no state"),
         (study(7), "110 people are 6 blocks of 20, too few for 7 shards"),
     ):
