@@ -61,8 +61,8 @@ def sampled(n_users: int) -> NDArray[np.int64]:
 def taste_map(model: SideBySide) -> Figure:
     """Where a sample of people's tastes are now, with a line from where they began, arm by arm."""
     worlds = model.worlds
-    columns = min(3, len(worlds))
-    rows = -(-len(worlds) // columns)
+    columns = min(len(worlds), max(3, -(-len(worlds) // 2)))
+    rows = -(-len(worlds) // columns)  # two at most: the page's tile cuts off a third
     figure, axes = _figure(rows, columns, 2.3 * rows + 0.4)
     first = next(iter(worlds.values()))
     view, who = plane(first), sampled(len(first.columns.taste))
@@ -86,6 +86,8 @@ def taste_map(model: SideBySide) -> Figure:
 def exposure_by_topic(model: SideBySide) -> Figure:
     """Share of all showings so far that each topic had, arm by arm."""
     figure, (axis,) = _figure(1, 1, 3.4)
+    if model.t == 0:
+        return _waiting(figure, "What is shown, by topic")
     names = next(iter(model.worlds.values())).columns.catalog.topic_names
     place = np.arange(len(names))
     width = 0.8 / len(model.worlds)
@@ -105,13 +107,14 @@ def exposure_by_topic(model: SideBySide) -> Figure:
 def popularity_curve(model: SideBySide) -> Figure:
     """Showings of each item against its rank, both in logarithms, arm by arm."""
     figure, (axis,) = _figure(1, 1, 3.4)
+    if model.t == 0:
+        return _waiting(figure, "How unequally items are shown")
     for index, (name, world) in enumerate(model.worlds.items()):
         counts = np.sort(world.measures.exposure)[::-1]
         counts = counts[counts > 0]
         axis.plot(np.arange(1, len(counts) + 1), counts, **_style(index, name))
-    if model.t > 0:
-        axis.set_xscale("log")
-        axis.set_yscale("log")
+    axis.set_xscale("log")
+    axis.set_yscale("log")
     axis.set_xlabel("rank of the item", fontsize=8)
     axis.set_ylabel("showings so far", fontsize=8)
     axis.legend(fontsize=7, frameon=False)
@@ -122,13 +125,27 @@ def popularity_curve(model: SideBySide) -> Figure:
 def over_time(model: SideBySide) -> Figure:
     """The world's measures step by step, arms side by side."""
     figure, axes = _figure(2, 2, 4.4)
+    if model.t == 0:
+        return _waiting(figure, "Over time")
     for axis, key in zip(axes, OVER_TIME, strict=True):
         for index, (name, world) in enumerate(model.worlds.items()):
             values = world.datacollector.model_vars[key]
             axis.plot(range(1, len(values) + 1), values, **_style(index, name))
         axis.set_title(SERIES[key].split(",")[0].split(" (")[0], fontsize=8, loc="left")
         axis.tick_params(labelsize=7)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    axes[2].set_xlabel("step", fontsize=8)
+    axes[3].set_xlabel("step", fontsize=8)
     axes[0].legend(fontsize=6, frameon=False)
+    return figure
+
+
+def _waiting(figure: Figure, title: str) -> Figure:
+    """A picture of what has not happened yet says so, instead of axes around nothing."""
+    for axis in figure.axes:
+        axis.set_axis_off()
+    figure.suptitle(title, fontsize=10, x=0.01, ha="left")
+    figure.text(0.5, 0.5, "from the first step on", fontsize=9, color="#5b6470", ha="center")
     return figure
 
 

@@ -7,6 +7,7 @@ a run directory holds every default, so a run can be repeated from it alone.
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -325,8 +326,11 @@ def schedule_of(section: RecommenderSection) -> tuple[int, float, int, int, int]
 
 def label_of(recommender: RecommenderSection) -> str:
     """The file-system-safe name a recommender's arm carries: "multvae", "my_pkg.MyRecommender",
-    "mine.Trending" for ``path/mine.py:Trending``."""
+    "mine.Trending" for ``path/mine.py:Trending``, "host.org-8000-top" for
+    ``http://host.org:8000/top``, "python-child.py" for ``cmd:python child.py``."""
     raw = recommender.label or recommender.name
+    if not recommender.label and (outside := re.match(r"(?:https?://|cmd:)(.+)", raw)):
+        raw = re.sub(r"[^\w.]+", "-", outside[1].split("?")[0]).strip("-")
     if recommender.label == "" and raw in ("random", "popularity", "none", "oracle"):
         raw = f"{raw}-target"
     tail = raw.rsplit("/", 1)[-1] if ":" not in raw.split("/")[0] else raw

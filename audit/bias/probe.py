@@ -71,7 +71,9 @@ def groups(run: Run, world: int, attribute: str, reference: str, *, seed: int) -
     """
     if attribute not in run.attributes(world):
         known = ", ".join(run.attributes(world)) or "none"
-        return f"people have no attribute {attribute!r} (known: {known})"
+        cure = f"; --column user.{attribute}=COLUMN reads one from a file"
+        told = cure if run.study.world.kind == "dataset" else ""
+        return f"people have no attribute {attribute!r} (known: {known}){told}"
     labels = run.users(world)[attribute].to_numpy().astype(str)
     users = np.flatnonzero(labels != "")
     if len(users) > MAX_USERS:

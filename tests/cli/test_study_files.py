@@ -196,6 +196,8 @@ def test_a_recommender_by_itself_makes_a_study() -> None:
         ("src/mine.py:Trending", "mine.Trending"),
         ("my_package:Model", "my_package.Model"),
         ("popularity", "popularity-target"),
+        ("http://127.0.0.1:8723/v1/recommend?top=1", "127.0.0.1-8723-v1-recommend"),
+        ("cmd:env/bin/python child.py --fast", "env-bin-python-child.py-fast"),
     ],
 )
 def test_a_recommender_is_called_after_its_file_or_module(name: str, label: str) -> None:
