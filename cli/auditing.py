@@ -115,7 +115,8 @@ def compare(
 ) -> int:
     """Put two audited runs side by side.
 
-    Exit 1 if a deciding check is new or worse.
+    Exit 1 if a deciding check is new or worse, 4 if none can be compared. Two audits of one
+    recommender each are compared even if it has another name: the later took its place.
     """
     from ..reports.compare import compare as beside
     from ..reports.report import Report

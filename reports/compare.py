@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from io import StringIO
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -103,8 +103,12 @@ class Comparison:
 
     @property
     def exit_code(self) -> int:
-        """1 when a deciding check is new or worse, else 0."""
-        return 1 if self.regressions else 0
+        """1 when a deciding check is new or worse; 4 when no deciding check of the two can be
+        compared, which says nothing; else 0."""
+        if self.regressions:
+            return 1
+        deciding = [c.status for c in self.changes if c.decides]
+        return 4 if deciding and set(deciding) == {"not comparable"} else 0
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -174,19 +178,23 @@ def compare(
     """What changed from one audit to the next.
 
     Args:
-        before, after: two audit results; findings are paired by their key.
+        before, after: two audit results; findings are paired by their key. Where each is about
+            one recommender, and they have two names, the later is taken for the successor.
         run_before, run_after: the runs behind them; with both, what people got is compared too,
             world by world when both lived in the same worlds.
     """
-    old = {f.key: f for f in before.findings}
+    followed = _followed(before, after)
+    old = {f.key: f for f in (_renamed(f, followed) for f in before.findings)}
     new = {f.key: f for f in after.findings}
     changes = [_change(key, old.get(key), new.get(key)) for key in dict.fromkeys((*new, *old))]
     outcomes: tuple[Outcome, ...] = ()
     if run_before is not None and run_after is not None:
-        outcomes = _outcomes(run_before, run_after)
-    notes = []
+        outcomes = _outcomes(run_before, run_after, followed)
+    notes = [f"{b} took the place of {a}" for a, b in followed.items()]
     if before.plan.hash != after.plan.hash:
-        notes.append("the two audits follow different plans")
+        differ = _settings(before.study, after.study)
+        named = f", which differ in {words.listed(differ)}" if differ else ""
+        notes.append(f"the two audits follow different plans{named}")
     return Comparison(
         tuple(sorted(changes, key=lambda c: (_ORDER.index(c.status), c.key))),
         outcomes,
@@ -265,13 +273,45 @@ def _difference(old: Finding, new: Finding) -> tuple[float, float | None, float 
     return d, low, high
 
 
-def _outcomes(before: Run, after: Run) -> tuple[Outcome, ...]:
+def _followed(before: AuditResult, after: AuditResult) -> dict[str, str]:
+    """{"multvae": "ease"} where one recommender alone was audited, and then another alone."""
+    if len(before.targets) == len(after.targets) == 1 and before.targets != after.targets:
+        return {before.targets[0]: after.targets[0]}
+    return {}
+
+
+_TABLES = ("study", "world", "people", "audit")
+_MOST = 6  # settings named
+
+
+def _settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """ "[study] steps (20, then 40)": what else than the recommender was not the same."""
+    found = []
+    for table in _TABLES:
+        old, new = before.get(table) or {}, after.get(table) or {}
+        for key in dict.fromkeys((*old, *new)):
+            if (table, key) != ("study", "name") and old.get(key) != new.get(key):
+                short = len(f"{old.get(key)}{new.get(key)}") <= 40
+                values = f" ({old.get(key)}, then {new.get(key)})" if short else ""
+                found.append(f"[{table}] {key}{values}")
+    return found if len(found) <= _MOST else [*found[:_MOST], f"{len(found) - _MOST} more"]
+
+
+def _renamed(finding: Finding, followed: Mapping[str, str]) -> Finding:
+    name = followed.get(finding.recommender, finding.recommender)
+    return replace(finding, recommender=name)
+
+
+def _outcomes(before: Run, after: Run, followed: Mapping[str, str]) -> tuple[Outcome, ...]:
     """Differences in what happened, for recommenders and measures that both runs have."""
     paired = _same_worlds(before, after)
     found = []
-    for target in before.targets:
-        arms = before.arm(target, "target"), after.arm(target, "target")
-        if target not in after.targets or arms[0] is None or arms[1] is None:
+    for earlier in before.targets:
+        target = followed.get(earlier, earlier)
+        if target not in after.targets:
+            continue
+        arms = before.arm(earlier, "target"), after.arm(target, "target")
+        if arms[0] is None or arms[1] is None:
             continue
         for measure in MEASURES:
             columns = before.series(arms[0], 0).columns, after.series(arms[1], 0).columns

@@ -83,6 +83,32 @@ def test_another_threshold_is_another_question(one: Any) -> None:
     assert change.difference == 0  # the same quantity, so its change can still be told
 
 
+def test_a_recommender_that_took_the_place_of_another_is_compared_with_it(one: Any) -> None:
+    """Comparing an audit of one model with that of its successor said "not comparable", exit 0."""
+    before, after = at(one, P, 0.1), at(one, V, 0.5)
+    other = altered(after, recommender="multvae")
+    other = replace(other, targets=("multvae",))
+    comparison = compare(before, other)
+    (change,) = comparison.changes
+    assert (change.status, change.key.split("/")[0]) == ("new", "multvae")
+    assert comparison.notes[0] == "multvae took the place of ease"
+    assert comparison.exit_code == 1
+
+
+def test_settings_that_differ_are_named(one: Any) -> None:
+    longer = {**one.study, "study": {**one.study["study"], "steps": 99, "name": "other"}}
+    plan = replace(one.plan, study=longer)
+    (note,) = compare(one, replace(one, study=longer, plan=plan)).notes
+    steps = one.study["study"]["steps"]
+    assert note.endswith(f"different plans, which differ in [study] steps ({steps}, then 99)")
+
+
+def test_where_nothing_can_be_compared_nothing_is_said_to_be_fine(one: Any) -> None:
+    found: Finding = one.findings[0]
+    other = altered(at(one, P, 0.1), check=replace(found.check, statistic="something else"))
+    assert compare(at(one, P, 0.1), other).exit_code == 4
+
+
 def test_asking_differently_hides_no_new_violation(one: Any) -> None:
     passed = at(one, P, 0.1)
     found: Finding = one.findings[0]
