@@ -82,13 +82,17 @@ class HttpRecommender:
     ) -> None:
         """Learns the catalog's ids and the server's capabilities; the server learns nothing."""
         self._vocabulary = Vocabulary(catalog.ids)
+        url = self.url.rstrip("/") + "/capabilities"
         try:
-            declared = object_of(self._exchange(self.url.rstrip("/") + "/capabilities", None))
+            self._capabilities = capabilities_of(object_of(self._exchange(url, None)))
         except HttpStatus as error:
             if error.code not in (404, 405, 501):
                 raise
-            declared = {}
-        self._capabilities = capabilities_of(declared)
+            self._capabilities = Capabilities()
+        except WireError as error:
+            raise WireError(
+                f"GET {url} must say in JSON what it can do, or answer 404: {error}"
+            ) from None
 
     def add_items(self, catalog: Catalog) -> None:
         """Learns the ids of the items that entered; they may stand in later histories."""

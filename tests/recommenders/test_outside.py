@@ -404,6 +404,16 @@ def test_a_server_answers_over_http(serve: Callable[..., Guard]) -> None:
     assert guard.capabilities.stochastic
 
 
+def test_a_page_in_place_of_capabilities_is_told_with_its_address(
+    serve: Callable[..., Guard],
+) -> None:
+    guard = serve(good, b"<html>Log in</html>")
+    assert guard.faults.counts == {"fit_failed": 1}
+    said = guard.faults.examples[0]
+    assert f"GET {guard.name}/capabilities must say in JSON what it can do" in said
+    assert "not JSON" in said
+
+
 def test_a_token_comes_from_the_environment(
     serve: Callable[..., Guard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
