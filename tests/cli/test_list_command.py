@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from loopaudit import cli
 from loopaudit.recommenders.arguments import arguments_of
-from loopaudit.recommenders.registry import RECOMMENDERS, load, resolve
+from loopaudit.recommenders.registry import RECOMMENDERS, create, load, resolve
 from loopaudit.reports.inventory import described
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "generating.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", RECOMMENDERS)
@@ -33,6 +36,29 @@ def test_the_knobs_of_a_model_stand_with_defaults_and_meanings(
     assert "constrained" in [one["name"] for one in held["arguments"]]
     assert ["serves", "any history"] in held["abilities"]
     assert ("lists", "draws its lists") in described("cfgan").abilities
+
+
+def test_the_page_of_generators_names_arguments_that_exist_and_defaults_that_hold() -> None:
+    rows = PAGE.split("|---|---|---|---|\n")[1].split("\n\n")[0].splitlines()
+    models: list[str] = []
+    for row in rows:
+        model, arguments = row.split("|")[1:3]
+        models = re.findall(r"`([\w-]+)`", model) or models
+        for name in re.findall(r"`(\w+)(?: = [^`]*)?`", arguments):
+            for one in models:
+                assert name in [a.name for a in described(one).arguments], (one, name)
+    assert {a.name: a.default for a in described("cfgan").arguments}["noise_size"] == "8"
+    for name, more in [
+        ("multvae", {"sample": True}),
+        ("textlm", {"sample": True}),
+        ("cfgan", {}),
+        ("diffrec", {"corrupt_steps": 1}),
+        ("list-cvae", {}),
+        ("gflownet", {}),
+    ]:
+        assert create(name, more).capabilities.stochastic, name
+    for name in ("genret", "textlm"):
+        assert not create(name, {"constrained": False}).capabilities.closed_catalog
 
 
 def test_keys_of_an_endpoint_are_arguments_of_a_language_model() -> None:
