@@ -91,12 +91,13 @@ _C_DIFFREC = (
     "diffrec.epochs=10",
 )
 _D_CFGAN = ("cfgan.epochs=200",)
-_E_MULTVAE: tuple[str, ...] = ()
+_E_MULTVAE = ("multvae.beta=0.4",)
 _E_RECVAE = (
     "recvae.layers=3",
     "recvae.gamma=0.0015",
     "recvae.weight_decay=2.0",
     "recvae.epochs=40",
+    "recvae.encoder_epochs=1",
 )
 _CFGAN_PAPER = "CFGAN paper"
 _DIFFREC_PAPER = "DiffRec paper, table 2"
