@@ -128,8 +128,8 @@ PROTOCOLS = {
         "943 people, 1,682 items; of each person 80 % train, 10 % validation, 10 % test at random. "
         "Served from train only. The published figures are other libraries' on the same split.\n\n"
         "Mult-VAE and RecVAE were set beside each other with ten seeds each: RecVAE is lower by "
-        "NDCG@10 .0031 (.0003 to .0059, a t interval paired by seed), which is not what its paper has "
-        "on larger data. On validation (two seeds): Mult-VAE .2621, with beta .4 .2685, the row "
+        "NDCG@10 .0031 (.0003 to .0059, a t interval paired by seed); its paper has it above on "
+        "larger data. On validation (two seeds): Mult-VAE .2621, with beta .4 .2685, the row "
         "here; RecVAE .2624, gamma .004 .2582, the decoder trained as often as the encoder .2650, "
         "the row here, that and twice the rate .2622, that and gamma .001 over 50 epochs .2591. "
         "With its defaults Mult-VAE has .3218 on the test (docs/seeds.md), level with RecVAE.",
