@@ -95,7 +95,7 @@ def simulate(
     Raises:
         UserError: an unknown name, a number out of range, or a directory of another study.
     """
-    from .simulation.runner import check_study
+    from .simulation.runner import check_study, reach_recommenders
     from .simulation.runner import simulate as live
     from .simulation.study import Study
 
@@ -128,6 +128,8 @@ def simulate(
         )
     folder = None if out is None else Path(out)
     check_study(study, factories, out=folder)
+    if folder is None or not (folder / "study.toml").exists():  # one begun needs them maybe no more
+        reach_recommenders(study)
     from .audit.plan import Plan, declare_in
 
     if folder is None:

@@ -152,6 +152,23 @@ def check_study(
         refuse_others(study, out)
 
 
+def reach_recommenders(study: Study) -> None:
+    """Processes start and servers answer, before a simulation in which they would serve nobody.
+
+    Raises:
+        UserError: one does not; with what it said.
+    """
+    from ..recommenders import registry
+    from ..recommenders.plugins.wire import WireError
+
+    for section in study.recommenders:
+        if section.name.startswith(("cmd:", "http://", "https://")):
+            try:
+                registry.create(section.name, section.args).reach()  # type: ignore[attr-defined]
+            except (WireError, TimeoutError) as error:
+                raise UserError(f"{section.name} does not get ready: {error}") from None
+
+
 def _paced(study: Study, factories: Factories) -> bool:
     """Whether somebody asks an endpoint whose limits hold for the whole study."""
     from ..recommenders import registry

@@ -156,6 +156,7 @@ def _digest(exchange: Exchange) -> int:
 FAULTS: dict[str, Script] = {
     "asks to wait": lambda x: x.reply(429, b'{"error": "slow down"}', Retry_After="0.01"),
     "fails": lambda x: x.reply(500, b"oops"),
+    "drips": lambda x: x.drip(1.0),  # in vain: no reply for who waits, too late for who does not
     "sends half a reply": lambda x: x.reply(200, b'{"choices": [{"message": {"con'),
     "breaks off": lambda x: x.say("1. The Fir", finish="length"),
     "refuses": lambda x: x.say(None, refusal="I cannot help with that."),

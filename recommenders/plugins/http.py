@@ -82,13 +82,25 @@ class HttpRecommender:
     ) -> None:
         """Learns the catalog's ids and the server's capabilities; the server learns nothing."""
         self._vocabulary = Vocabulary(catalog.ids)
+        self.reach()
+
+    def reach(self) -> None:
+        """Ask the server what it can do.
+
+        Raises:
+            TimeoutError: no full answer in time.
+            WireError: no connection, an error status, or not the protocol.
+        """
         url = self.url.rstrip("/") + "/capabilities"
         try:
-            self._capabilities = capabilities_of(object_of(self._exchange(url, None)))
+            said = self._exchange(url, None)
         except HttpStatus as error:
             if error.code not in (404, 405, 501):
                 raise
             self._capabilities = Capabilities()
+            return
+        try:
+            self._capabilities = capabilities_of(object_of(said))
         except WireError as error:
             raise WireError(
                 f"GET {url} must say in JSON what it can do, or answer 404: {error}"

@@ -139,6 +139,18 @@ class ProcessRecommender:
             self.close()
             raise
 
+    def reach(self) -> None:
+        """Start the process, hear that it is ready, and end it again.
+
+        Raises:
+            TimeoutError: it does not get ready in time.
+            WireError: it died or broke the protocol.
+        """
+        try:
+            self._running()
+        finally:
+            self.close()
+
     def close(self) -> None:
         """Kill the process; the next request starts a new one."""
         if self._child is not None:

@@ -296,3 +296,19 @@ def test_a_closed_pipe_is_no_error() -> None:
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
     assert done.stderr == ""
+
+
+def test_a_process_or_service_that_does_not_get_ready_is_told_before_anything_is_simulated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    child = f"cmd:{sys.executable} -c \"import sys; sys.exit('no \\x1b[31mweights')\""
+    assert cli.main(["audit", child, "--out", str(out)]) == 2
+    told = capsys.readouterr().err
+    assert (
+        "does not get ready: the process ended with status 1; its last words: no ?[31mweights"
+        in (told)
+    )
+    assert cli.main(["audit", "http://127.0.0.1:9/", "--out", str(out)]) == 2
+    assert "does not get ready: no connection to http://127.0.0.1:9/cap" in capsys.readouterr().err
+    assert not out.exists()
