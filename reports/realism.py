@@ -17,7 +17,7 @@ from ..recommenders.errors import UserError
 from ..simulation.directory import HOME
 from ..simulation.realism import Realism, RealismRow, realism
 from ..simulation.study_file import column_map, study_from
-from .words import number, rounded
+from .words import listed, number, rounded
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -55,6 +55,27 @@ class RealismReport:
         """The last line, without the exit code."""
         told = [row.within for row in self.result.rows if row.within is not None]
         return f"{sum(told)} of {len(told)} properties of {self.result.dataset} at the floor"
+
+    @property
+    def in_words(self) -> tuple[str, str]:
+        """The headline of the page and the sentence under it."""
+        names = {
+            held: [row.name.split(" (")[0] for row in self.result.rows if row.within == held]
+            for held in (True, False)
+        }
+        n = len(names[True]) + len(names[False])
+        if n == 0:
+            return "Nothing could be compared", "Too few people did enough."
+        alike = f"{len(names[True])} of {n} properties are as close as one half of the real people"
+        said = f"{alike} is to the other"
+        if not names[False]:
+            return "Simulated people cannot be told from real ones here", f"{said}."
+        differ = "differs" if len(names[False]) == 1 else "differ"
+        return (
+            f"Simulated people differ in {listed(names[False])}",
+            f"{said}; {len(names[False])} {differ} by more than chance. What an audit finds in "
+            "this world rests on the former more than on the latter.",
+        )
 
     @property
     def told(self) -> str:
@@ -143,6 +164,7 @@ class RealismReport:
             .render(
                 result=self.result,
                 told=self.told,
+                in_words=self.in_words,
                 style=Markup(style),
                 rows=[(_cells(row), row.within) for row in self.result.rows],
                 learnt=self.learnt,

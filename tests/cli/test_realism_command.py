@@ -40,6 +40,11 @@ def test_a_file_is_compared_and_the_report_written(log: Path, tmp_path: Path, ca
     assert all(row["unfitted"] is not None for row in held["rows"])
     page = (out / "realism.html").read_text()
     assert "http" not in page.split("</style>")[1]
+    differ = sum(row["within"] is False for row in held["rows"])
+    headline = page.split('<p class="headline">')[1].split("</p>")
+    assert headline[0].startswith("Simulated people ")
+    assert (f"{differ} differ" in headline[1]) == (differ > 0)
+    assert f"{10 - differ} of 10 properties are as close" in headline[1]
     assert (out / "realism.md").read_text().count("|") > 50
     first = (out / "realism.json").read_bytes()
     assert main(arguments) == 0  # an earlier report is replaced, by the same figures
