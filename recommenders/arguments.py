@@ -18,7 +18,8 @@ from .faults import plain
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-_NAMES = re.compile(r"^ {4}(\w+(?:, \w+)*): (.*)")
+_NAMES = re.compile(r"^ {4}(\w+(?:, \w+)*)(?:\([^)]*\))?: (.*)")  # name: text, or name(int): text
+_NUMPY = re.compile(r"^(\w+(?:, \w+)*) ?:")  # name : type, its text below
 _BESIDE = re.compile(r"; (\w+): ")
 _ROLE = re.compile(r":\w+:`[~.]*(?:[\w.]*\.)?(\w+)`")
 
@@ -58,12 +59,19 @@ def arguments_of(thing: object, *, skip: int = 0) -> list[Argument]:
         if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
     ]
     more: type[BaseModel] | None = getattr(thing, "further_arguments", None)
-    if more is None:
-        return listed
+    if more is None and callable(theirs := getattr(thing, "config_class", None)):
+        more = theirs()  # LensKit's components take the fields of a config
+        listed = [one for one in listed if one.name != "config"]
     return listed + [
         Argument(name, plain(repr(field.default)), field.description or "")
-        for name, field in more.model_fields.items()
+        for name, field in getattr(more, "model_fields", {}).items()
     ]
+
+
+def summary_of(thing: object) -> str:
+    """The first paragraph of its docstring on one line."""
+    first = (inspect.getdoc(thing) or "").split("\n\n")[0]
+    return " ".join("".join(map(_shown, _ROLE.sub(r"\1", first).replace("``", ""))).split())
 
 
 def abilities(says: Capabilities) -> list[tuple[str, str]]:
@@ -101,17 +109,23 @@ def _meanings(thing: object, known: Collection[str]) -> Mapping[str, str]:
 
 
 def _section(doc: object, known: Collection[str]) -> dict[str, str]:
-    """Argument to meaning, from the ``Args:`` of one Google-style docstring.
+    """Argument to meaning, from ``Args:`` in Google's style or ``Parameters`` in NumPy's.
 
     An entry may tell of several: ``width, depth: sizes``, or ``width: a size; depth: another``.
     """
     if not isinstance(doc, str):
         return {}
     entries: list[tuple[list[str], list[str]]] = []
-    inside = False
+    inside = numpy = False
     for line in inspect.cleandoc(doc).splitlines():
-        if line and not line.startswith(" "):
-            inside = line.rstrip() == "Args:"
+        if numpy and (entry := _NUMPY.match(line)):
+            entries.append((entry[1].split(", "), []))
+        elif numpy and set(line) == {"-"}:
+            continue
+        elif line and not line.startswith(" "):
+            inside, numpy = line.rstrip() == "Args:", line.rstrip() == "Parameters"
+        elif numpy and entries:
+            entries[-1][1].append(line)
         elif inside and (entry := _NAMES.match(line)):
             entries.append((entry[1].split(", "), [entry[2]]))
         elif inside and entries:

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from ..recommenders.arguments import Argument, abilities, arguments_of
+from ..recommenders.arguments import Argument, abilities, arguments_of, summary_of
 from ..recommenders.border import Capabilities
 from ..recommenders.errors import UserError, unknown_name
 from ..recommenders.plugins.adapters import ADAPTERS, Adapter, adapter_of
@@ -103,9 +103,12 @@ class Described:
         rows = [(f"  {what}", "", said) for what, said in self.abilities]
         if self.arguments:
             rows.append(("arguments", "default", ""))
-            rows += [(f"  {a.name}", a.default or "needed", a.meaning) for a in self.arguments]
+            longest = 1000 if self.origin == "built-in" else 240  # some libraries write chapters
+            rows += [
+                (f"  {a.name}", _cut(a.default, 16) or "needed", _cut(a.meaning, longest))
+                for a in self.arguments
+            ]
         name, default = (max((len(row[at]) for row in rows), default=0) for at in (0, 1))
-        default = min(default, 16)
         told = [f"{self.name}, {self.origin}", *wrap(self.summary, width)]
         for row in rows:
             head = f"{row[0]:<{name}}  {row[1]:<{default}}  "
@@ -145,10 +148,14 @@ def described(spec: str) -> Described:
     return Described(
         name=spec,
         origin=entry.origin,
-        summary=entry.summary or (inspect.getdoc(thing) or "").partition("\n")[0],
+        summary=entry.summary or summary_of(thing),
         abilities=abilities(says) if isinstance(says, Capabilities) else [],
         arguments=[a for a in arguments_of(taken, skip=skip) if a.name not in handed],
     )
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"
 
 
 def _behind(origin: str) -> type | None:

@@ -80,7 +80,9 @@ def test_what_is_somebody_elses_is_listed_too(
     )
     assert [one.name for one in described(f"{mine}:near").arguments] == ["width"]
     assert described(f"{mine}:near").arguments[0].meaning == "how [31mfar; at most, say: 9."
-    assert "n_components" in [one.name for one in described("sklearn.decomposition:NMF").arguments]
+    parts = {one.name: one for one in described("sklearn.decomposition:NMF").arguments}
+    assert parts["n_components"].meaning.startswith("Number of components")
+    assert parts["tol"].meaning.startswith("Tolerance of the stopping condition")
     assert "memory_mb" in [one.name for one in described("cmd:python x.py").arguments]
     assert "token_env" in [one.name for one in described("http://localhost:1/").arguments]
     assert cli.main(["list", "eas"]) == 2
