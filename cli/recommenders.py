@@ -21,7 +21,8 @@ def list_(
     what: Annotated[
         str,
         typer.Argument(
-            metavar="[recommenders|libraries|auditors|users|laws|datasets|RECOMMENDER]",
+            metavar="KIND|RECOMMENDER",
+            help="recommenders, libraries, auditors, users, laws or datasets; or one recommender.",
             show_default=False,
         ),
     ] = "",
@@ -81,7 +82,7 @@ def check(
 
 
 def evaluate(
-    recommenders: Annotated[list[str], typer.Argument(metavar="RECOMMENDER...")],
+    recommenders: Annotated[list[str], typer.Argument(metavar="RECOMMENDER")],
     data: Data = "",
     folder: Folder = "",
     columns: Columns = None,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def init(
-    path: Annotated[Path, typer.Argument(metavar="[STUDY.TOML]")] = Path("study.toml"),
+    path: Annotated[Path, typer.Argument(metavar="STUDY.TOML")] = Path("study.toml"),
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:

@@ -40,7 +40,7 @@ def selftest(
 
 
 def study_(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", show_default=False)] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False)] = "",
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes, seconds a study.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Everything random derives from it.")] = 7,
     out: Annotated[

@@ -99,7 +99,11 @@ def test_help_names_every_command_and_every_exit_code(capsys: pytest.CaptureFixt
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
     for command in COMMANDS:
         assert cli.main([command, "--help"]) == 0
-        assert "--json" in capsys.readouterr().out
+        told = capsys.readouterr().out
+        assert "--json" in told
+        usage = told.split("\n\n")[0]
+        assert "[[" not in usage
+        assert "...}" not in usage
 
 
 def test_no_command_shows_help_and_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
