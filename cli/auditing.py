@@ -58,7 +58,7 @@ def audit(
 
     console = Console("audit", as_json=as_json, quiet=quiet)
     _refuse_no_subject(subject)
-    if Path(subject).is_dir():
+    if _is_run(subject):
         if data or out or folder or columns:
             raise UserError(
                 "--data, --folder, --column and --out belong to a new simulation; a run has its own"
@@ -128,6 +128,14 @@ def compare(
     deciding = sum(change.decides for change in changed.changes)
     result = f"{n} of {deciding} deciding checks new or worse"
     return console.finish(changed.exit_code, result, shown=changed, comparison=changed.to_json())
+
+
+def _is_run(subject: str) -> bool:
+    """A directory; but not one that holds no run and is called like a built-in recommender."""
+    from ..recommenders.registry import RECOMMENDERS
+
+    path = Path(subject)
+    return path.is_dir() and (subject not in RECOMMENDERS or (path / "manifest.json").exists())
 
 
 def _refuse_no_subject(subject: str) -> None:

@@ -106,6 +106,18 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> No
         assert "...}" not in usage
 
 
+def test_a_folder_of_its_name_does_not_hide_a_recommender(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pages").mkdir()
+    assert cli.main(["audit", "pages", "--set", "recommenders.0.args.epoch=1"]) == 2
+    assert "Did you mean epochs" in capsys.readouterr().err
+    (tmp_path / "other").mkdir()
+    assert cli.main(["audit", "other"]) == 2
+    assert "other is not a run directory" in capsys.readouterr().err
+
+
 def test_no_command_shows_help_and_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([]) == 2
     assert "Commands:" in capsys.readouterr().out
