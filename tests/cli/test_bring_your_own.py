@@ -48,8 +48,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             user = int(luck.integers(60))
             item = (int(luck.geometric(0.1)) * 3 + user % 3) % 60
             rows.writerow([f"u{user}", f"i{item}", 1_600_000_000 + 60 * at])
+    _under_other_names(tmp_path / "interactions.csv", tmp_path / "clicks.csv")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def _under_other_names(log: Path, file: Path) -> None:
+    """The same log under columns of its own, with an attribute of people beside it."""
+    head, *rows = log.read_text(encoding="utf-8").splitlines()
+    assert head == "user,item,time"
+    named = [f"{row},{'fm'[int(row[1 : row.index(',')]) % 2]}" for row in rows]
+    file.write_text("\n".join(["customer,sku,when,sex", *named]) + "\n", encoding="utf-8")
 
 
 def run(command: str) -> int:
