@@ -147,7 +147,7 @@ ANCHORS = (
     Anchor(
         "A",
         "bert4rec",
-        ("bert4rec.max_length=100", "bert4rec.epochs=36"),
+        ("bert4rec.max_length=100", "bert4rec.mask=0.4", "bert4rec.epochs=30"),
         1,
         (("hit@10", 0.2843), ("ndcg@10", 0.1537)),
         "Klenitskiy & Vasilev 2023",

@@ -6,6 +6,8 @@ A. Vaswani et al., "Attention Is All You Need", NeurIPS 2017; normalised before 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,6 +31,7 @@ class Block(nn.Module):
         causal: whether a position sees only itself and what is before it.
         fused: attend by a kernel that never writes the (length, length) table: several times
             faster, without dropout on attention weights. What is not causal needs it.
+        feed: how many times ``size`` the feed-forward layer is wide; activation: in it.
     """
 
     def __init__(
@@ -39,6 +42,8 @@ class Block(nn.Module):
         *,
         causal: bool = True,
         fused: bool = False,
+        feed: int = 2,
+        activation: Callable[[Tensor], Tensor] = torch.relu,
     ) -> None:
         super().__init__()
         self.heads = heads
@@ -48,8 +53,9 @@ class Block(nn.Module):
         self.query_key_value = linear(size, 3 * size, luck)
         self.mix_heads = linear(size, size, luck)
         self.norm_feed = nn.LayerNorm(size)
-        self.widen = linear(size, 2 * size, luck)
-        self.narrow = linear(2 * size, size, luck)
+        self.activation = activation
+        self.widen = linear(size, feed * size, luck)
+        self.narrow = linear(feed * size, size, luck)
 
     def forward(
         self,
@@ -91,5 +97,5 @@ class Block(nn.Module):
         """(batch, length, size) after both branches, from what the heads saw."""
         seen = seen.transpose(1, 2).reshape(x.shape)  # (batch, length, size)
         x = x + dropout(self.mix_heads(seen), share, luck)
-        fed = self.narrow(torch.relu(self.widen(self.norm_feed(x))))  # (batch, length, size)
+        fed = self.narrow(self.activation(self.widen(self.norm_feed(x))))  # (batch, length, size)
         return x + dropout(fed, share, luck)

@@ -345,6 +345,23 @@ def test_the_transformers_forward_pass_by_hand():
         torch.testing.assert_close(net(tokens, 0.0, None)[0], net.norm(x))
 
 
+def test_bert4rec_sees_both_ways_and_guesses_through_a_gelu_layer():
+    model = BERT4Rec(embedding_size=4, blocks=1, heads=1, max_length=4)
+    model._build(6, 3)
+    net, block = model.network, model.network.blocks[0]
+    tokens = torch.tensor([[2, 7, 5, 8]])  # an item, the mask, an item, padding
+    with torch.no_grad():
+        x = net.items[tokens[0]] * 2.0 + net.positions
+        q, k, v = block.query_key_value(block.norm_attend(x)).split(4, dim=1)
+        match = (q @ k.T / 2.0)[:, :3]
+        x = x + block.mix_heads(match.softmax(dim=1) @ v[:3])
+        wide = block.widen(block.norm_feed(x))
+        assert wide.shape == (4, 16)
+        x = x + block.narrow(F.gelu(wide))
+        expected = net.norm_guess(F.gelu(net.guess(net.norm(x))))
+        torch.testing.assert_close(net(tokens, 0.0, None)[0], expected)
+
+
 def test_hstu_is_the_papers_equations():
     model = HSTU(embedding_size=4, blocks=1, heads=1, max_length=5)
     model._build(6, 3)

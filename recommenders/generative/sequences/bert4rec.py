@@ -3,21 +3,25 @@
 F. Sun et al., "BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations
 from Transformer", CIKM 2019 (arXiv 1904.06690). In training a share of each window is masked and
 guessed from the rest; in a tenth of the windows only the newest item is, the case that is served
-(the paper adds such copies of the sequences). Only masked positions teach, so it needs more epochs
-than a causal model: A. Petrov & C. Macdonald, RecSys 2022 (arXiv 2207.02483).
+(the paper adds such copies of the sequences). As in the paper the feed-forward layers are four
+times as wide and GELU, and a GELU layer stands before the item table, which is used both ways; as
+elsewhere here, each branch is normalised before and attention weights are not dropped out. Only
+masked positions teach, so it needs more epochs than a causal model: A. Petrov & C. Macdonald,
+RecSys 2022 (arXiv 2207.02483).
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...border import Requests
 from ...errors import UserError
 from ..attention import Block, check_heads
-from ..networks import dropout, embedding
+from ..networks import dropout, embedding, linear
 from .next_item import NextItem, NextItemNetwork
 from .windows import latest
 
@@ -36,8 +40,12 @@ class _Network(NextItemNetwork):
     ) -> None:
         super().__init__(n_items, n_items + 3, size, luck)
         self.positions = embedding(length, size, luck)
-        self.blocks = nn.ModuleList(Block(size, heads, luck, causal=False) for _ in range(blocks))
+        self.blocks = nn.ModuleList(
+            Block(size, heads, luck, causal=False, feed=4, activation=F.gelu) for _ in range(blocks)
+        )
         self.norm = nn.LayerNorm(size)
+        self.guess = linear(size, size, luck)
+        self.norm_guess = nn.LayerNorm(size)
 
     def forward(self, tokens: Tensor, share: float, luck: torch.Generator | None) -> Tensor:
         visible = (tokens != self.n_items + 2)[:, None, None, :]  # (batch, 1, 1, length)
@@ -45,7 +53,7 @@ class _Network(NextItemNetwork):
         x = dropout(x, share, luck)
         for block in self.blocks:
             x = block(x, share, luck, visible=visible)
-        return self.norm(x)  # type: ignore[no-any-return]
+        return self.norm_guess(F.gelu(self.guess(self.norm(x))))  # type: ignore[no-any-return]
 
 
 class BERT4Rec(NextItem):
