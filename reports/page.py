@@ -36,7 +36,13 @@ def by_weight(findings: Iterable[Finding]) -> list[Finding]:
     def weight(f: Finding) -> tuple[int, int, float, str]:
         size = 0.0 if f.effect is None else f.effect / (f.check.tau if f.check.tau > 0 else 1.0)
         certainty = 1.0 - (f.p_value if f.p_value is not None else 0.5)
-        return _RANK[f.verdict], f.check.role != "gate", -size * certainty, f.key
+        gate = f.check.role == "gate"
+        return (
+            _RANK[Verdict.INCONCLUSIVE if gate and f.unmeasured else f.verdict],
+            not gate,
+            -size * certainty,
+            f.key,
+        )
 
     return sorted(findings, key=weight)
 

@@ -110,6 +110,7 @@ def test_too_few_data_are_an_open_question_wherever_a_build_looks(make_result: A
     row = next(row for family in families for row in family.rows if row.link == anchor(first.key))
     assert row.verdict is Verdict.INCONCLUSIVE
     assert "fewer than 20 people clicked" in row.sentence
+    assert report.findings[0].key == first.key  # before what passed
 
 
 def test_a_study_may_allow_open_questions(make_result: Any) -> None:
