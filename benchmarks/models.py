@@ -81,6 +81,12 @@ _E_VAE = (("ndcg@10", 0.3144), ("recall@10", 0.2630), ("recall@20", 0.3783))
 _E_DIFFUSION = (("ndcg@10", 0.3166), ("recall@10", 0.2613), ("recall@20", 0.3770))
 _E_ALS = (("ndcg@10", 0.3220), ("recall@10", 0.2698), ("recall@20", 0.3856))
 _E_SETTINGS = ("diffrec.epochs=60", "diffrec.learning_rate=0.001")
+_C_MULTVAE = (
+    "multvae.learning_rate=0.003",
+    "multvae.weight_decay=0.3",
+    "multvae.batch_size=128",
+    "multvae.epochs=40",
+)
 _C_DIFFREC = (
     "diffrec.middle_size=100",
     "diffrec.noise_scale=0.005",
@@ -174,7 +180,7 @@ ANCHORS = (
     Anchor("T", "sasrec", _AMAZON_SASREC, 1),
     Anchor("B", "genret", (), 1, _B_TIGER, _TIGER_PAPER, (("ndcg@10", 0.0384),)),
     Anchor("T", "genret", (), 1, _T_TIGER, _TIGER_PAPER),
-    Anchor("C", "multvae", (), 1, _C_VAE, _DIFFREC_PAPER, (("ndcg@10", 0.080),)),
+    Anchor("C", "multvae", _C_MULTVAE, 1, _C_VAE, _DIFFREC_PAPER, (("ndcg@10", 0.080),)),
     Anchor("C", "diffrec", _C_DIFFREC, 1, _C, _DIFFREC_PAPER, (("ndcg@10", 0.087),)),
     Anchor(
         "D",
