@@ -24,9 +24,9 @@ from .recommenders.errors import UserError
 
 if TYPE_CHECKING:
     from .reports.report import AuditFailed, Report
-    from .simulation.executors import Executor
     from .simulation.run import Run
     from .simulation.runner import ProgressSink
+    from .simulation.running.executors import Executor
     from .simulation.study import AuditSection, PeopleSection, RecommenderSection, Study
     from .simulation.world import World
 
@@ -135,7 +135,7 @@ def simulate(
     if folder is None:
         plan = Plan.declare(study)
     else:
-        from .simulation.store import Lock
+        from .simulation.record.store import Lock
 
         with Lock(folder):
             plan = declare_in(folder, study)

@@ -93,7 +93,7 @@ def audit_run(
     Raises:
         UserError: an unknown auditor or threshold, or a plan.json that was changed.
     """
-    from ..simulation.executors import one_thread  # which knows of Mesa
+    from ..simulation.running.executors import one_thread  # which knows of Mesa
 
     settings = settings or run.study.audit
     asked = tuple(auditors) if auditors is not None else auditors_for(settings)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..recommenders.randomness import child_seed
 from ..simulation.experiment import treated
-from ..simulation.people import taste_distance
+from ..simulation.people.equations import taste_distance
 from ..simulation.run import Run
 from .estimates import Estimate, paired_t
 

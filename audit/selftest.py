@@ -19,9 +19,9 @@ from datetime import UTC, datetime
 import numpy as np
 
 from ..recommenders.randomness import child_seed
-from ..simulation.executors import fresh_interpreters
 from ..simulation.run import Run
 from ..simulation.runner import simulate
+from ..simulation.running.executors import fresh_interpreters
 from .auditor import declared, named_auditor
 from .evidence import Evidence, access_of
 from .finding import Verdict

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..recommenders.faults import plain
-from ..simulation.said import EXPLANATION, MADE_UP, REPLY, ROW_TITLE
+from ..simulation.record.said import EXPLANATION, MADE_UP, REPLY, ROW_TITLE
 from .power import t_quantile
 
 if TYPE_CHECKING:

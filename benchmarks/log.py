@@ -24,14 +24,14 @@ from memory import peak_bytes
 
 from loopaudit.audit.bubbles.entropies import Windows, slate_entropy
 from loopaudit.recommenders.border import Slates
-from loopaudit.simulation.choice import Feedback
-from loopaudit.simulation.events import PART_STEPS, Parts, lazy_events, part_name
-from loopaudit.simulation.executors import one_thread
-from loopaudit.simulation.lists import Lists
-from loopaudit.simulation.log import PartLog
-from loopaudit.simulation.platform import Serving
-from loopaudit.simulation.shown import Shown
-from loopaudit.simulation.store import DiskStore
+from loopaudit.simulation.people.choice import Feedback
+from loopaudit.simulation.platform.lists import Lists
+from loopaudit.simulation.platform.platform import Serving
+from loopaudit.simulation.platform.shown import Shown
+from loopaudit.simulation.record.events import PART_STEPS, Parts, lazy_events, part_name
+from loopaudit.simulation.record.log import PartLog
+from loopaudit.simulation.record.store import DiskStore
+from loopaudit.simulation.running.executors import one_thread
 
 USERS, ITEMS, SLATE, LENGTH, REFRESH = 10_000, 2_000, 10, 100, 10
 

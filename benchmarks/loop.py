@@ -43,11 +43,11 @@ from loopaudit.recommenders.border import Capabilities, Requests, Slates
 from loopaudit.recommenders.guard import Guard
 from loopaudit.recommenders.ranking import recommend_best
 from loopaudit.simulation.arms import Arm
-from loopaudit.simulation.events import PART_STEPS
-from loopaudit.simulation.footprint import footprint
-from loopaudit.simulation.log import PartLog
+from loopaudit.simulation.record.events import PART_STEPS
+from loopaudit.simulation.record.log import PartLog
+from loopaudit.simulation.record.store import DiskStore
 from loopaudit.simulation.runner import one_thread
-from loopaudit.simulation.store import DiskStore
+from loopaudit.simulation.running.footprint import footprint
 from loopaudit.simulation.study import RecommenderSection, Study, StudySection, WorldSection
 from loopaudit.simulation.world import World, origin
 

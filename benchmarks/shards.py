@@ -23,13 +23,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from loopaudit.simulation.driver import ShardedArm, n_bytes
-from loopaudit.simulation.executors import one_thread
-from loopaudit.simulation.live import ArmRun, live_world
-from loopaudit.simulation.shards import Shard, Spec, shard_rows
-from loopaudit.simulation.store import Arrays, MemoryStore
+from loopaudit.simulation.record.store import Arrays, MemoryStore
+from loopaudit.simulation.running.driver import ShardedArm, n_bytes
+from loopaudit.simulation.running.executors import one_thread
+from loopaudit.simulation.running.live import ArmRun, live_world
+from loopaudit.simulation.running.shards import Shard, Spec, shard_rows
+from loopaudit.simulation.running.teams import team_of
 from loopaudit.simulation.study import Study
-from loopaudit.simulation.teams import team_of
 from loopaudit.simulation.world import forget_origins, origin
 
 PROJECTED = 100_000_000

@@ -38,12 +38,12 @@ def live(users: int, items: int, steps: int) -> dict[str, float]:
     from loop import DotProduct, section, study_of
 
     from loopaudit.simulation.arms import Arm
-    from loopaudit.simulation.footprint import footprint
-    from loopaudit.simulation.live import ArmRun
+    from loopaudit.simulation.record.store import DiskStore
+    from loopaudit.simulation.record.world_files import write_world
     from loopaudit.simulation.runner import one_thread
-    from loopaudit.simulation.store import DiskStore
+    from loopaudit.simulation.running.footprint import footprint
+    from loopaudit.simulation.running.live import ArmRun
     from loopaudit.simulation.world import World, origin
-    from loopaudit.simulation.world_files import write_world
 
     study = study_of(users, items, every=10, steps=steps)
     marks: list[float] = []

@@ -94,7 +94,7 @@ def report(
 ) -> int:
     """Render the report of an audited run again."""
     from ..reports.report import Report
-    from ..simulation.store import Lock
+    from ..simulation.record.store import Lock
 
     console = Console("report", as_json=as_json, quiet=quiet)
     if run_dir.is_file():
@@ -154,7 +154,7 @@ def _refuse_no_subject(subject: str) -> None:
 
 def _audited(console: Console, run: Run, settings: AuditSection | None) -> int:
     from .. import audit as ask
-    from ..simulation.store import Lock
+    from ..simulation.record.store import Lock
 
     assert run.path is not None
     again = f"loopaudit audit {quote(str(run.path))}"

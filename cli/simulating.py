@@ -84,8 +84,8 @@ def simulated(console: Console, study: Study, out: Path | None, workers: int, ex
     from .. import simulate as live
     from ..audit.bubbles.foresight import too_few_clicks
     from ..recommenders.errors import unknown_name
-    from ..simulation.directory import run_directory
-    from ..simulation.executors import EXECUTORS
+    from ..simulation.record.directory import run_directory
+    from ..simulation.running.executors import EXECUTORS
 
     workers = counted(workers)
     where = next((known for known in EXECUTORS if known == executor), None)

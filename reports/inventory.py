@@ -57,7 +57,7 @@ def inventory(kind: str = "") -> dict[str, list[Named]]:
 
 def _names(kind: str) -> list[Named]:
     if kind == "laws":
-        from ..simulation.laws import LAWS, summary
+        from ..simulation.people.laws import LAWS, summary
 
         return [
             Named(name, of, summary(law), "")

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from ..recommenders.errors import UserError
-from ..simulation.directory import HOME
-from ..simulation.realism import Realism, RealismRow, realism
+from ..simulation.fitting.realism import Realism, RealismRow, realism
+from ..simulation.record.directory import HOME
 from ..simulation.study_file import column_map, study_from
 from .words import listed, number, rounded
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from ..recommenders.errors import UserError
-from ..simulation.directory import HOME
+from ..simulation.record.directory import HOME
 from ..simulation.studies import study as framework
 from ..simulation.studies.study import Curves, StudyResult, figure, study_module
 from ..simulation.study_file import toml_value

@@ -13,7 +13,7 @@ import solara
 from mesa.visualization import SolaraViz
 from mesa.visualization.utils import update_counter
 
-from ..simulation.side_by_side import SideBySide
+from ..simulation.running.side_by_side import SideBySide
 from ..simulation.study_file import read_study
 from .watch import STUDY_VARIABLE
 from .watch_figures import PICTURES

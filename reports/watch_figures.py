@@ -13,7 +13,7 @@ from ..simulation.measures import SERIES
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..simulation.side_by_side import SideBySide
+    from ..simulation.running.side_by_side import SideBySide
     from ..simulation.world import World
 
 SAMPLE = 150

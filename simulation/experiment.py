@@ -18,7 +18,7 @@ from ..recommenders.catalog import Catalog
 from ..recommenders.guard import Faults, Guard
 from ..recommenders.interactions import Interactions
 from ..recommenders.randomness import stream, uniform
-from .slates import dealt
+from .platform.slates import dealt
 from .study import ExperimentSection
 
 Served = Union[Guard, "Split"]

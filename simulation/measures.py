@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from ..recommenders.concentration import coverage, entropy_bits, gini
 from ..recommenders.datasets.synthetic import cut
-from .columns import Columns
-from .drift import Encounter, consumed
-from .people import taste_distance
-from .staying import lived
+from .people.columns import Columns
+from .people.drift import Encounter, consumed
+from .people.equations import taste_distance
+from .society.staying import lived
 
 SERIES = {
     "slate_entropy": "topic entropy of the slates, mean over active people (bits)",

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from ..recommenders.border import Slates
-    from .shown import Shown
+    from .platform.shown import Shown
     from .study import Study
     from .world import World
 
@@ -100,23 +100,23 @@ def processes(study: Study, world: World) -> tuple[Process, ...]:
     """The processes a study asks for, in the order in which they act."""
     found: list[Process] = []
     if study.staying is not None:
-        from .staying import Staying
+        from .society.staying import Staying
 
         found.append(Staying(world, study.staying))
     if study.society is not None:
-        from .social import Society
+        from .society.social import Society
 
         found.append(Society(world, study.society))
     if study.supply is not None:
-        from .creators import Creators
+        from .supply.creators import Creators
 
         found.append(Creators(world, study.supply))
     if study.generators is not None:
-        from .generators import Generators
+        from .supply.generators import Generators
 
         found.append(Generators(world, study.generators))
     if study.adversaries:
-        from .adversary import Adversary
+        from .supply.adversary import Adversary
 
         found.extend(Adversary(world, one) for one in study.adversaries)
     return tuple(found)

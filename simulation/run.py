@@ -12,11 +12,11 @@ from pydantic import ValidationError
 from ..recommenders.catalog import Catalog
 from ..recommenders.errors import UserError, unknown_name
 from ..recommenders.randomness import child_seed
-from .manifest import read_manifest, verify
-from .run_tables import RunTables
-from .run_tables import shard_name as shard_name
-from .run_tables import world_name as world_name
-from .store import DiskStore, Store, being_written
+from .record.manifest import read_manifest, verify
+from .record.run_tables import RunTables
+from .record.run_tables import shard_name as shard_name
+from .record.run_tables import world_name as world_name
+from .record.store import DiskStore, Store, being_written
 from .study import RecommenderSection, Study, label_of
 from .variants import sensitivity_models, variant
 
@@ -192,7 +192,7 @@ class Run(RunTables):
         """What is probed must be what was lived with."""
         if self.path is None or target in self._factories:
             return
-        from .provenance import changed_plugin
+        from .record.provenance import changed_plugin
 
         if said := changed_plugin(self.manifest["recommenders"], self.spec(target)):
             raise UserError(f"{said}, or simulate again: {self.path} was lived with the other")

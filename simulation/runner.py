@@ -8,14 +8,14 @@ from pathlib import Path
 from ..recommenders.errors import UserError
 from ..recommenders.language.chat import ready
 from .arms import arms_of
-from .directory import finish, prepare, refuse_others
-from .executors import Executor, execute, one_thread
-from .live import live_world
+from .record.directory import finish, prepare, refuse_others
+from .record.store import DiskStore, Lock, MemoryStore
 from .run import Factories, Run
-from .shards import refuse_undividable, shard_rows
-from .store import DiskStore, Lock, MemoryStore
+from .running.executors import Executor, execute, one_thread
+from .running.live import live_world
+from .running.shards import refuse_undividable, shard_rows
+from .running.teams import sharded
 from .study import Study, label_of
-from .teams import sharded
 from .variants import variants
 from .world import origin
 
@@ -86,7 +86,7 @@ def simulate(
             store.sweep()  # what a worker was writing when another's failure ended it
             raise
         if study.world.kind == "dataset" and not store.exists("realism.json"):
-            from .realism import realism_rows
+            from .fitting.realism import realism_rows
 
             store.put_json("realism.json", realism_rows(study))
         finish(study, store, factories or {})
@@ -181,7 +181,7 @@ def _paced(study: Study, factories: Factories) -> bool:
 
 def _check_society(study: Study) -> None:
     """Traits that a society reads and a file of friends: looked for before anything is lived."""
-    from .social import check_society
+    from .society.social import check_society
 
     assert study.society is not None
     if study.world.kind == "dataset" or study.society.graph.form == "file":

@@ -13,13 +13,13 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from .audit_settings import AuditSection as AuditSection
-from .people_settings import BehaviourSection as BehaviourSection
-from .people_settings import ChatSection as ChatSection
-from .people_settings import PeopleSection as PeopleSection
-from .people_settings import UsersSection as UsersSection
+from .people.settings import BehaviourSection as BehaviourSection
+from .people.settings import ChatSection as ChatSection
+from .people.settings import PeopleSection as PeopleSection
+from .people.settings import UsersSection as UsersSection
 from .section import Section
-from .society_settings import SocietySection, StayingSection
-from .supply_settings import AdversarySection, GeneratorsSection, SupplySection
+from .society.settings import SocietySection, StayingSection
+from .supply.settings import AdversarySection, GeneratorsSection, SupplySection
 
 USER_MODELS = ("habitual", "curious", "impressionable")
 Arm = Literal["random", "popularity", "frozen", "none", "shuffled", "oracle"]

@@ -166,7 +166,7 @@ def _switched_off(title: str, table: type[BaseModel]) -> Iterable[str]:
 
 def _preset(section: BaseModel) -> object:
     """What a number left out of [people] amounts to."""
-    from .people import user_model
+    from .people.equations import user_model
 
     return user_model(section) if isinstance(section, BehaviourSection) else section
 

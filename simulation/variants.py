@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from .people import UserModel
+from .people.equations import UserModel
 from .study import BehaviourSection, Study
 
 B = TypeVar("B", bound=BehaviourSection)

@@ -16,22 +16,22 @@ from numpy.typing import NDArray
 from ..recommenders.datasets.synthetic import Market, market
 from ..recommenders.randomness import child_seed
 from .arms import Arm
-from .cohort import Cohort, prepare
-from .columns import Columns
-from .dialogue import dialogue_of
-from .engine import engine_of
 from .measures import SERIES, Measures, blocks_of
-from .newcomers import NewItems, from_arrays
-from .people import recent_of, segment_of, segments
-from .person import persons_of
-from .platform import Platform
+from .people.cohort import Cohort, prepare
+from .people.columns import Columns
+from .people.dialogue import dialogue_of
+from .people.engine import engine_of
+from .people.equations import recent_of, segment_of, segments
+from .people.person import persons_of
+from .platform.platform import Platform
+from .platform.ratings import Rated, highest_rating, past_ratings
+from .platform.showcase import Showcase
+from .platform.shown import Shown as Shown
 from .process import Process, as_seen, processes, series_of
-from .ratings import Rated, highest_rating, past_ratings
-from .showcase import Showcase
-from .shown import Shown as Shown
-from .staying import beginning
+from .society.staying import beginning
 from .study import Study, WorldSection
 from .study_file import study_from
+from .supply.newcomers import NewItems, from_arrays
 
 if TYPE_CHECKING:
     from .experiment import Served
@@ -264,7 +264,7 @@ def _reported(world: World, name: str) -> float:
 def _origin_cached(section_json: str, seed: int, index: int, _: tuple[object, ...]) -> Market:
     section = WorldSection.model_validate_json(section_json)
     if section.kind == "dataset":
-        from .fit import fitted_market
+        from .fitting.fit import fitted_market
 
         return fitted_market(section, seed, index)
     return market(
@@ -287,7 +287,7 @@ def origin(section: WorldSection, seed: int, index: int) -> Market:
     """The population and catalog world ``index`` starts from; the same for all its arms."""
     stamp: tuple[object, ...] = ()
     if section.kind == "dataset":
-        from .fit import data_stamp
+        from .fitting.fit import data_stamp
 
         stamp = data_stamp(section)
     return _origin_cached(section.model_dump_json(), seed, index, stamp)

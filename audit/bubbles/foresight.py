@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import binom
 
-from ...simulation.fit import MIN_HISTORY, activity_of, dataset_of
+from ...simulation.fitting.fit import MIN_HISTORY, activity_of, dataset_of
 from ...simulation.study import Study
 from ..permutation import SMALLEST_GROUP
 from .entropies import MIN_CLICKS, Windows

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ...simulation.people import space_of, taste_distance
+from ...simulation.people.equations import space_of, taste_distance
 from ...simulation.run import Run
 from ...simulation.study import AuditSection
 from ..evidence import Evidence

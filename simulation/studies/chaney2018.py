@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 
 from ...recommenders.randomness import generator
-from ..selecting import Ranked
+from ..people.selecting import Ranked
 from . import markets
 from .markets import MODELS, Floats, Ints, Model
 from .study import Curves, Progress, Row, StudyParams, StudyResult, setting

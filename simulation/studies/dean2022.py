@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...recommenders.randomness import generator
-from ..drift import assimilate
-from ..opinions import fixed_point, friedkin_johnsen
+from ..people.drift import assimilate
+from ..society.opinions import fixed_point, friedkin_johnsen
 from .study import Curves, Progress, Row, StudyParams, StudyResult, setting
 
 TITLE = "Biased assimilation: one item polarises, random items align"

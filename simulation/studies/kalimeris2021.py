@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from ...recommenders.errors import UserError
 from ...recommenders.randomness import generator
-from ..choice import sigmoid
-from ..wellbeing import amplified, liking
+from ..people.choice import sigmoid
+from ..people.wellbeing import amplified, liking
 from .study import Curves, Progress, Row, StudyParams, StudyResult, setting
 
 TITLE = "Preference amplification: drifting people and a recommender that learns from them"

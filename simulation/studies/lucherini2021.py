@@ -13,8 +13,8 @@ from typing import Self
 import numpy as np
 
 from ...recommenders.randomness import generator
-from ..making import follow
-from ..selecting import Ranked
+from ..people.selecting import Ranked
+from ..supply.making import follow
 from . import markets
 from .markets import MODELS, Floats
 from .study import Curves, Progress, Row, StudyParams, StudyResult, setting

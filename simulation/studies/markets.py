@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..selecting import Ranked
+from ..people.selecting import Ranked
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

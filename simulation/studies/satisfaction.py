@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...recommenders.randomness import generator
-from ..wellbeing import exposure_after, satisfied
+from ..people.wellbeing import exposure_after, satisfied
 from .study import Curves, Progress, Row, StudyParams, StudyResult, setting
 
 TITLE = "Long-term satisfaction: when clickbait stops paying"

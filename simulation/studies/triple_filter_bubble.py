@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...recommenders.randomness import generator
-from ..graphs import block_chances
-from ..opinions import acceptance
+from ..society.graphs import block_chances
+from ..society.opinions import acceptance
 from .study import Curves, Progress, Row, StudyParams, StudyResult, setting
 
 TITLE = "The triple filter bubble: echo chambers from cognition, friends and recommenders"

@@ -24,10 +24,10 @@ from loopaudit.audit.result import AuditResult, overall, schema
 from loopaudit.audit.selftest_result import SelfTestResult, SelfTestRow
 from loopaudit.recommenders.border import Capabilities
 from loopaudit.recommenders.errors import UserError
+from loopaudit.simulation.platform.training import SCHEMA
 from loopaudit.simulation.run import Run
 from loopaudit.simulation.runner import simulate
 from loopaudit.simulation.study import AuditSection, RecommenderSection, Study, StudySection
-from loopaudit.simulation.training import SCHEMA
 
 CHECK = Check(
     id="bubbles.toy",

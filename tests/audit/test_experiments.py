@@ -6,9 +6,9 @@ from loopaudit.audit.experiments import contrasts
 from loopaudit.recommenders.errors import UserError
 from loopaudit.recommenders.randomness import child_seed
 from loopaudit.simulation.experiment import treated
-from loopaudit.simulation.live import live_world
+from loopaudit.simulation.record.store import MemoryStore
 from loopaudit.simulation.runner import simulate
-from loopaudit.simulation.store import MemoryStore
+from loopaudit.simulation.running.live import live_world
 from loopaudit.simulation.study_file import study_from
 
 

@@ -9,7 +9,7 @@ from loopaudit.audit.manipulation.induced_shift import (
     taste_shift,
     worse_and_better,
 )
-from loopaudit.simulation.people import taste_distance
+from loopaudit.simulation.people.equations import taste_distance
 
 SHAPER = "loopaudit.audit.planted:PreferenceShaper"
 IMPRESSED = {"drift": 0.06, "exposure_drift": 0.01, "outside_utility": 1.0}

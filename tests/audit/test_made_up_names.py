@@ -13,7 +13,7 @@ import loopaudit as la
 from loopaudit import cli
 from loopaudit.audit.finding import Verdict
 from loopaudit.audit.generation.made_up_names import MadeUpNames
-from loopaudit.simulation import said
+from loopaudit.simulation.record import said
 from loopaudit.simulation.study import AuditSection
 
 LEVEL, GROWTH = "generation.made-up-names", "generation.made-up-growth"

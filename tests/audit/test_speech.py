@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from loopaudit.audit import speech
-from loopaudit.simulation import said
+from loopaudit.simulation.record import said
 
 
 class Spoken:

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from loopaudit.audit.training import convergence, over_worlds
-from loopaudit.simulation.training import SCHEMA
+from loopaudit.simulation.platform.training import SCHEMA
 
 EPOCHS = np.arange(50)
 

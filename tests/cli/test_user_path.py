@@ -144,9 +144,9 @@ def test_a_setting_changed_after_the_run_is_a_deviation(
 
 
 def test_an_unfinished_directory_is_found_again_without_being_named(here: Path) -> None:
-    from loopaudit.simulation.directory import run_directory
-    from loopaudit.simulation.manifest import write_manifest
-    from loopaudit.simulation.store import DiskStore
+    from loopaudit.simulation.record.directory import run_directory
+    from loopaudit.simulation.record.manifest import write_manifest
+    from loopaudit.simulation.record.store import DiskStore
     from loopaudit.simulation.study import Study
 
     study, other = Study(), Study.model_validate({"world": {"users": 5}})

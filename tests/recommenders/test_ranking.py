@@ -11,8 +11,8 @@ from loopaudit.recommenders.border import Capabilities, LateColumns, Requests, S
 from loopaudit.recommenders.datasets import synthetic
 from loopaudit.recommenders.guard import Guard
 from loopaudit.recommenders.interactions import Interactions, Ragged
-from loopaudit.simulation import history
-from loopaudit.simulation.history import HistoryBuffer
+from loopaudit.simulation.platform import history
+from loopaudit.simulation.platform.history import HistoryBuffer
 
 awkward = st.sampled_from([0.0, -0.0, 1.0, -1.0, 2.0, np.inf, -np.inf, np.nan, 1e-40, 3e38])
 tables = hnp.arrays(

@@ -16,7 +16,7 @@ from loopaudit.recommenders.errors import UserError
 from loopaudit.reports.watch import STUDY_VARIABLE, serve
 from loopaudit.reports.watch_figures import PICTURES, plane, sampled
 from loopaudit.simulation.runner import simulate
-from loopaudit.simulation.side_by_side import SideBySide
+from loopaudit.simulation.running.side_by_side import SideBySide
 from loopaudit.simulation.study_file import study_from, to_toml
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from loopaudit.recommenders.errors import UserError
-from loopaudit.simulation.manifest import read_manifest
+from loopaudit.simulation.record.manifest import read_manifest
 from loopaudit.simulation.runner import simulate
 from loopaudit.simulation.study import Study
 

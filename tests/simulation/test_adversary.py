@@ -7,14 +7,14 @@ import pytest
 
 from loopaudit.recommenders.errors import UserError
 from loopaudit.recommenders.ranking import top_k
-from loopaudit.simulation.adversary import MEASURES, Adversary
 from loopaudit.simulation.arms import arms_of
-from loopaudit.simulation.attacks import Attack, chosen, fake_profiles, in_segment, ranks
-from loopaudit.simulation.live import ArmRun, begin
+from loopaudit.simulation.record.store import DiskStore
 from loopaudit.simulation.runner import simulate
-from loopaudit.simulation.store import DiskStore
+from loopaudit.simulation.running.live import ArmRun, begin
 from loopaudit.simulation.study import Study
 from loopaudit.simulation.study_file import study_from
+from loopaudit.simulation.supply.adversary import MEASURES, Adversary
+from loopaudit.simulation.supply.attacks import Attack, chosen, fake_profiles, in_segment, ranks
 from loopaudit.simulation.world import World
 
 COUNTS = np.array([9, 0, 5, 7, -1, 3, 8, 1, 2, 4])

@@ -10,11 +10,11 @@ from loopaudit.recommenders.datasets import load
 from loopaudit.recommenders.datasets.dataset import Lists
 from loopaudit.recommenders.datasets.synthetic import market
 from loopaudit.recommenders.errors import UserError
-from loopaudit.simulation.cohort import visit_of
-from loopaudit.simulation.drift_rate import drift_rate
-from loopaudit.simulation.estimate import mix_of, sampled_choices, tastes_from
-from loopaudit.simulation.fit import dataset_of, population_of
-from loopaudit.simulation.position import position_bias
+from loopaudit.simulation.fitting.drift_rate import drift_rate
+from loopaudit.simulation.fitting.estimate import mix_of, sampled_choices, tastes_from
+from loopaudit.simulation.fitting.fit import dataset_of, population_of
+from loopaudit.simulation.fitting.position import position_bias
+from loopaudit.simulation.people.cohort import visit_of
 from loopaudit.simulation.study import PeopleSection, Study, StudySection, WorldSection
 from loopaudit.simulation.world import World
 

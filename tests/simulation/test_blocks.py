@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from loopaudit.simulation.measures import MEANS, means
-from loopaudit.simulation.side_by_side import SideBySide
+from loopaudit.simulation.running.side_by_side import SideBySide
 from loopaudit.simulation.study_file import study_from
 
 

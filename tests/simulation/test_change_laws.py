@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loopaudit.recommenders.errors import UserError
-from loopaudit.simulation.choice import Feedback
-from loopaudit.simulation.cohort import visit_of
-from loopaudit.simulation.drift import (
+from loopaudit.simulation.people.choice import Feedback
+from loopaudit.simulation.people.cohort import visit_of
+from loopaudit.simulation.people.drift import (
     Assimilation,
     Encounter,
     Repulsion,
@@ -19,19 +19,15 @@ from loopaudit.simulation.drift import (
     settled,
     turned,
 )
-from loopaudit.simulation.laws import LAWS
-from loopaudit.simulation.live import live_world
-from loopaudit.simulation.people import change_taste, user_model
-from loopaudit.simulation.psychology import (
+from loopaudit.simulation.people.equations import change_taste, user_model
+from loopaudit.simulation.people.laws import LAWS
+from loopaudit.simulation.people.psychology import (
     Conditioning,
     HedonicAdaptation,
     MereExposure,
     SetPoint,
 )
-from loopaudit.simulation.store import MemoryStore
-from loopaudit.simulation.study import PeopleSection
-from loopaudit.simulation.study_file import study_from
-from loopaudit.simulation.wellbeing import (
+from loopaudit.simulation.people.wellbeing import (
     Amplification,
     Boredom,
     Satisfaction,
@@ -40,6 +36,10 @@ from loopaudit.simulation.wellbeing import (
     liking,
     satisfied,
 )
+from loopaudit.simulation.record.store import MemoryStore
+from loopaudit.simulation.running.live import live_world
+from loopaudit.simulation.study import PeopleSection
+from loopaudit.simulation.study_file import study_from
 from loopaudit.simulation.world import World
 
 TOPICS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0]], np.float64)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from loopaudit.simulation import checkpoints
-from loopaudit.simulation.checkpoints import CheckpointClock
-from loopaudit.simulation.live import ArmRun, live_world
+from loopaudit.simulation.record import checkpoints
+from loopaudit.simulation.record.checkpoints import CheckpointClock
+from loopaudit.simulation.record.store import MemoryStore
 from loopaudit.simulation.run import Run
-from loopaudit.simulation.store import MemoryStore
+from loopaudit.simulation.running.live import ArmRun, live_world
 from loopaudit.simulation.study_file import study_from
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from loopaudit.recommenders.randomness import stream
-from loopaudit.simulation.browsing import Carousel, Cascade, PositionBased, Satisficing
-from loopaudit.simulation.choice import GeometricPlace, Logit, TablePlace, Visit
-from loopaudit.simulation.feedback import Dwell, NotInterested, Rating
-from loopaudit.simulation.laws import LAWS
-from loopaudit.simulation.selecting import Bundle, Ranked, Several
+from loopaudit.simulation.people.browsing import Carousel, Cascade, PositionBased, Satisficing
+from loopaudit.simulation.people.choice import GeometricPlace, Logit, TablePlace, Visit
+from loopaudit.simulation.people.feedback import Dwell, NotInterested, Rating
+from loopaudit.simulation.people.laws import LAWS
+from loopaudit.simulation.people.selecting import Bundle, Ranked, Several
 
 N = 100_000
 NEAR = 4 * np.sqrt(0.25 / N)  # four standard errors of a share

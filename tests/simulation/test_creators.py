@@ -10,9 +10,13 @@ from hypothesis import strategies as st
 from loopaudit.recommenders.errors import UserError
 from loopaudit.recommenders.randomness import stream, uniform
 from loopaudit.simulation.arms import arms_of
-from loopaudit.simulation.creators import Creators
-from loopaudit.simulation.live import ArmRun, begin
-from loopaudit.simulation.making import (
+from loopaudit.simulation.record.store import DiskStore
+from loopaudit.simulation.runner import simulate
+from loopaudit.simulation.running.live import ArmRun, begin
+from loopaudit.simulation.study import Study
+from loopaudit.simulation.study_file import study_from
+from loopaudit.simulation.supply.creators import Creators
+from loopaudit.simulation.supply.making import (
     FLOOR,
     allotted,
     dirichlet,
@@ -22,10 +26,6 @@ from loopaudit.simulation.making import (
     one_of_own,
     viability,
 )
-from loopaudit.simulation.runner import simulate
-from loopaudit.simulation.store import DiskStore
-from loopaudit.simulation.study import Study
-from loopaudit.simulation.study_file import study_from
 from loopaudit.simulation.world import World
 
 

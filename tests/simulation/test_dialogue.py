@@ -15,11 +15,11 @@ from loopaudit.cli import app
 from loopaudit.recommenders.border import Capabilities, Requests, Slates, Turn
 from loopaudit.recommenders.datasets.synthetic import market
 from loopaudit.recommenders.language.testing import Exchange, scripted_endpoint
-from loopaudit.simulation.choice import Feedback
-from loopaudit.simulation.critiques import critiques_of, in_words
+from loopaudit.simulation.people.choice import Feedback
+from loopaudit.simulation.people.critiques import critiques_of, in_words
+from loopaudit.simulation.platform.shown import Shown
 from loopaudit.simulation.run import Run
 from loopaudit.simulation.runner import simulate
-from loopaudit.simulation.shown import Shown
 from loopaudit.simulation.study import Study
 
 START = market(users=8, items=20, topics=4, dim=0, history=5.0, unequal_base_rates=False, seed=1)

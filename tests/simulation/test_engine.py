@@ -11,12 +11,12 @@ from loopaudit.recommenders.border import Capabilities, Slates
 from loopaudit.recommenders.errors import UserError
 from loopaudit.recommenders.guard import Guard
 from loopaudit.recommenders.randomness import bits, stream
-from loopaudit.simulation import kernel
 from loopaudit.simulation.arms import Arm
-from loopaudit.simulation.footprint import footprint
-from loopaudit.simulation.manifest import read_manifest
 from loopaudit.simulation.measures import SERIES, Measures
+from loopaudit.simulation.people import kernel
+from loopaudit.simulation.record.manifest import read_manifest
 from loopaudit.simulation.runner import simulate
+from loopaudit.simulation.running.footprint import footprint
 from loopaudit.simulation.study import RecommenderSection
 from loopaudit.simulation.study_file import study_from
 from loopaudit.simulation.world import World

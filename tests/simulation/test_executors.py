@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from loopaudit.recommenders.errors import UserError
-from loopaudit.simulation.executors import Task, stages
 from loopaudit.simulation.runner import simulate
+from loopaudit.simulation.running.executors import Task, stages
 from loopaudit.simulation.study import Study
 
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from loopaudit import cli
 from loopaudit.recommenders.errors import CannotWrite, UserError
-from loopaudit.simulation import journal
+from loopaudit.simulation.record import journal
+from loopaudit.simulation.record.store import DiskStore
 from loopaudit.simulation.run import Run
 from loopaudit.simulation.runner import simulate
-from loopaudit.simulation.store import DiskStore
 
 # -- damaged files ------------------------------------------------------------------------------
 

@@ -8,15 +8,15 @@ import pytest
 from loopaudit.recommenders.datasets.synthetic import market
 from loopaudit.recommenders.errors import UserError
 from loopaudit.recommenders.interactions import Interactions
-from loopaudit.simulation.estimate import (
+from loopaudit.simulation.fitting.estimate import (
     before_each,
     conditional_logit,
     sampled_choices,
     tastes_from,
 )
-from loopaudit.simulation.fame import awareness, fame_of, recent_counts, taken_of
-from loopaudit.simulation.fit import fitted_market
-from loopaudit.simulation.people import PRESETS
+from loopaudit.simulation.fitting.fame import awareness, fame_of, recent_counts, taken_of
+from loopaudit.simulation.fitting.fit import fitted_market
+from loopaudit.simulation.people.equations import PRESETS
 from loopaudit.simulation.study import PeopleSection, Study, WorldSection
 from loopaudit.simulation.world import World
 

@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 
 from loopaudit.simulation.arms import arms_of
-from loopaudit.simulation.generators import AI, Generators, gap_by_phase, relative_gap
-from loopaudit.simulation.live import begin
-from loopaudit.simulation.newcomers import from_arrays, to_arrays
 from loopaudit.simulation.runner import simulate
+from loopaudit.simulation.running.live import begin
 from loopaudit.simulation.study import Study
+from loopaudit.simulation.supply.generators import AI, Generators, gap_by_phase, relative_gap
+from loopaudit.simulation.supply.newcomers import from_arrays, to_arrays
 from loopaudit.simulation.world import World
 
 

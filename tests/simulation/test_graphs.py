@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from loopaudit.recommenders.errors import UserError
 from loopaudit.recommenders.interactions import Interactions
-from loopaudit.simulation.graphs import (
+from loopaudit.simulation.society.graphs import (
     FromFile,
     SmallWorld,
     _pair,

@@ -13,9 +13,9 @@ from loopaudit.recommenders.errors import UserError
 from loopaudit.recommenders.guard import Guard
 from loopaudit.recommenders.interactions import Interactions, Ragged
 from loopaudit.simulation.arms import arms_of
-from loopaudit.simulation.live import begin
-from loopaudit.simulation.newcomers import from_arrays, like, to_arrays
+from loopaudit.simulation.running.live import begin
 from loopaudit.simulation.study import Study
+from loopaudit.simulation.supply.newcomers import from_arrays, like, to_arrays
 from loopaudit.simulation.world import World
 
 QUICK = {

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from loopaudit.recommenders.errors import UserError
-from loopaudit.simulation.journal import file_sha256, replay
+from loopaudit.simulation.record.journal import file_sha256, replay
+from loopaudit.simulation.record.store import DiskStore, Lock, being_written, working_for
 from loopaudit.simulation.runner import simulate
-from loopaudit.simulation.store import DiskStore, Lock, being_written, working_for
 
 
 def test_a_tiny_run_is_killed_at_every_kind_of_moment(lasting: int) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from loopaudit import cli
-from loopaudit.simulation.laws import LAWS, summary
-from loopaudit.simulation.laws_page import EXAMPLE, page
+from loopaudit.simulation.people.laws import LAWS, summary
+from loopaudit.simulation.people.laws_page import EXAMPLE, page
 from loopaudit.simulation.study_file import study_from
 from loopaudit.simulation.world import World
 
@@ -16,7 +16,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "people.md"
 
 def test_the_page_is_up_to_date():
     assert PAGE.read_text(encoding="utf-8") == page(), (
-        "python -m loopaudit.simulation.laws_page docs/people.md"
+        "python -m loopaudit.simulation.people.laws_page docs/people.md"
     )
 
 

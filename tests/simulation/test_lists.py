@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from loopaudit.recommenders.border import Capabilities, Slates
 from loopaudit.recommenders.errors import UserError
-from loopaudit.simulation.choice import Feedback
-from loopaudit.simulation.lists import Lists
-from loopaudit.simulation.live import live_world
+from loopaudit.simulation.people.choice import Feedback
+from loopaudit.simulation.platform.lists import Lists
+from loopaudit.simulation.platform.shown import Shown
+from loopaudit.simulation.record.store import MemoryStore
 from loopaudit.simulation.run import Run
 from loopaudit.simulation.runner import simulate
-from loopaudit.simulation.shown import Shown
-from loopaudit.simulation.store import MemoryStore
+from loopaudit.simulation.running.live import live_world
 from loopaudit.simulation.study_file import study_from
 
 
@@ -227,7 +227,7 @@ def test_the_compiled_pages_are_the_numpy_pages(width, slate, monkeypatch):
         taken = rng.random((len(users), slate)) < 0.2
         found = []
         for lists, worth in zip(pair, (0, 10**9), strict=True):
-            monkeypatch.setattr("loopaudit.simulation.lists._WORTH_COMPILING", worth)
+            monkeypatch.setattr("loopaudit.simulation.platform.lists._WORTH_COMPILING", worth)
             asked = lists.wanting(users, step)
             lists.put(users[asked], Slates(items[asked], scores[asked]), step)
             slates, page = lists.serve(users)

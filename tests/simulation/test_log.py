@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from loopaudit.audit.auditing import audit_run
 from loopaudit.recommenders.border import Capabilities, Slates
 from loopaudit.recommenders.errors import UserError
-from loopaudit.simulation import events
-from loopaudit.simulation.events import COLUMNS, expanded
+from loopaudit.simulation.platform.shown import bits
+from loopaudit.simulation.record import events
+from loopaudit.simulation.record.events import COLUMNS, expanded
+from loopaudit.simulation.record.tables import LISTS, VISITS
 from loopaudit.simulation.runner import simulate
-from loopaudit.simulation.shown import bits
 from loopaudit.simulation.study_file import study_from
-from loopaudit.simulation.tables import LISTS, VISITS
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("compact", "full")

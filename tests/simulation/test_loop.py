@@ -13,10 +13,10 @@ import pytest
 
 from loopaudit.recommenders.border import Capabilities, Slates
 from loopaudit.recommenders.errors import UserError
-from loopaudit.simulation.manifest import read_manifest, write_manifest
+from loopaudit.simulation.record.manifest import read_manifest, write_manifest
+from loopaudit.simulation.record.store import DiskStore
 from loopaudit.simulation.run import Run
 from loopaudit.simulation.runner import simulate
-from loopaudit.simulation.store import DiskStore
 from loopaudit.simulation.study import Study
 from loopaudit.simulation.world import World
 
@@ -213,7 +213,7 @@ def test_a_file_beside_the_directory_does_not_matter(tmp_path):
 
 
 def test_two_processes_cannot_write_one_directory(tmp_path):
-    from loopaudit.simulation.store import Lock
+    from loopaudit.simulation.record.store import Lock
 
     with (
         Lock(tmp_path / "run"),

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopaudit.recommenders.randomness import stream
-from loopaudit.simulation.graphs import small_world
-from loopaudit.simulation.opinions import (
+from loopaudit.simulation.society.graphs import small_world
+from loopaudit.simulation.society.opinions import (
     Attraction,
     Bounded,
     Deffuant,

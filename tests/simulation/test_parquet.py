@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loopaudit.simulation import packing, parquet
+from loopaudit.simulation.record import packing, parquet
 
 INTEGERS = {
     "one value": (np.full(6000, 7), pl.Int32),

@@ -8,8 +8,8 @@ from hypothesis.extra import numpy as hnp
 
 from loopaudit.recommenders.datasets.synthetic import TASTE_SCALE
 from loopaudit.recommenders.randomness import stream
-from loopaudit.simulation.choice import Logit, Visit
-from loopaudit.simulation.people import (
+from loopaudit.simulation.people.choice import Logit, Visit
+from loopaudit.simulation.people.equations import (
     PRESETS,
     UserModel,
     affinity,

@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from loopaudit.recommenders.errors import UserError
 from loopaudit.recommenders.faults import KINDS
 from loopaudit.recommenders.language.testing import Exchange, scripted_endpoint
-from loopaudit.simulation.person import TalkingPerson
+from loopaudit.simulation.people.person import TalkingPerson
+from loopaudit.simulation.people.talk import likings, quoted, reply_shape
 from loopaudit.simulation.run import Run
 from loopaudit.simulation.runner import simulate
 from loopaudit.simulation.study import Study
 from loopaudit.simulation.study_file import commented_toml, read_study, study_from, to_toml
-from loopaudit.simulation.talk import likings, quoted, reply_shape
 from loopaudit.simulation.world import World, origin
 
 LISTED = re.compile(r"^(\d+)\. ", re.MULTILINE)

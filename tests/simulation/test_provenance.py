@@ -14,11 +14,11 @@ import pytest
 
 import loopaudit as la
 from loopaudit.recommenders.border import Capabilities, Slates
-from loopaudit.simulation import journal
-from loopaudit.simulation.manifest import read_manifest
+from loopaudit.simulation.record import journal
+from loopaudit.simulation.record.manifest import read_manifest
+from loopaudit.simulation.record.store import DiskStore
 from loopaudit.simulation.run import Run
 from loopaudit.simulation.runner import simulate
-from loopaudit.simulation.store import DiskStore
 from loopaudit.simulation.study import Study
 
 TRENDING = """
@@ -158,7 +158,7 @@ def test_a_program_that_a_command_names_counts_as_its_source(faults: Any, tmp_pa
 def test_a_library_of_another_version_is_named(
     faults: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from loopaudit.simulation import provenance
+    from loopaudit.simulation.record import provenance
 
     faults.begun(tmp_path / "run")
     now = provenance.library_versions()

@@ -13,10 +13,10 @@ from loopaudit.recommenders.border import Capabilities, Requests, Slates
 from loopaudit.recommenders.handed import heard
 from loopaudit.recommenders.interactions import NOT_INTERESTED, Interactions
 from loopaudit.simulation.arms import arms_of
-from loopaudit.simulation.feedback import Rating
-from loopaudit.simulation.live import begin
+from loopaudit.simulation.people.feedback import Rating
 from loopaudit.simulation.run import Run
 from loopaudit.simulation.runner import simulate
+from loopaudit.simulation.running.live import begin
 from loopaudit.simulation.study import Study
 
 RATER = '''

@@ -9,9 +9,14 @@ from scipy.stats import ks_2samp
 from loopaudit.recommenders.datasets.dataset import Dataset, UserTable
 from loopaudit.recommenders.datasets.synthetic import market
 from loopaudit.recommenders.interactions import Interactions
-from loopaudit.simulation.heldout import TooFew, choices_after, held_out, of_people
-from loopaudit.simulation.likeness import PROPERTIES, Behaviour, distances, kolmogorov_smirnov
-from loopaudit.simulation.realism import realism, realism_rows
+from loopaudit.simulation.fitting.heldout import TooFew, choices_after, held_out, of_people
+from loopaudit.simulation.fitting.likeness import (
+    PROPERTIES,
+    Behaviour,
+    distances,
+    kolmogorov_smirnov,
+)
+from loopaudit.simulation.fitting.realism import realism, realism_rows
 from loopaudit.simulation.study import PeopleSection, Study, StudySection, WorldSection
 from loopaudit.simulation.world import World
 

@@ -15,11 +15,11 @@ from loopaudit import cli
 from loopaudit.recommenders.border import Requests, Slates
 from loopaudit.recommenders.guard import Guard
 from loopaudit.recommenders.interactions import Ragged
-from loopaudit.simulation import said
-from loopaudit.simulation.manifest import read_manifest
+from loopaudit.simulation.platform.slates import dealt, joined, rearranged
+from loopaudit.simulation.record import said
+from loopaudit.simulation.record.manifest import read_manifest
 from loopaudit.simulation.run import Run
 from loopaudit.simulation.runner import simulate
-from loopaudit.simulation.slates import dealt, joined, rearranged
 from loopaudit.simulation.study import Study
 
 TALKER = '''

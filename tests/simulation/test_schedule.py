@@ -5,8 +5,8 @@ import pytest
 
 from loopaudit.recommenders.errors import UserError
 from loopaudit.recommenders.interactions import Interactions
+from loopaudit.simulation.platform.schedule import drift_of_topics
 from loopaudit.simulation.runner import simulate
-from loopaudit.simulation.schedule import drift_of_topics
 from loopaudit.simulation.study_file import study_from
 
 

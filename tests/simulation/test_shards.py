@@ -14,13 +14,13 @@ import pytest
 
 from loopaudit.recommenders.errors import UserError
 from loopaudit.simulation.arms import arms_of
-from loopaudit.simulation.driver import ShardedArm
-from loopaudit.simulation.live import live_world
+from loopaudit.simulation.record.store import MemoryStore
 from loopaudit.simulation.runner import check_study, simulate
-from loopaudit.simulation.shards import part_of, shard_rows
-from loopaudit.simulation.store import MemoryStore
+from loopaudit.simulation.running.driver import ShardedArm
+from loopaudit.simulation.running.live import live_world
+from loopaudit.simulation.running.shards import part_of, shard_rows
+from loopaudit.simulation.running.teams import team_of
 from loopaudit.simulation.study_file import study_from
-from loopaudit.simulation.teams import team_of
 from loopaudit.simulation.world import origin
 
 COMING = {"arrive": 0.3, "leave": 0.05, "come_back": 0.2, "burst": 0.4, "budget": 9}
@@ -149,7 +149,7 @@ def test_who_hears_whom_one_way_is_the_same_in_shards(tmp_path):
 
 def test_in_these_worlds_there_is_something_to_exchange():
     """Else the same bytes would say nothing."""
-    from loopaudit.simulation.live import begin
+    from loopaudit.simulation.running.live import begin
 
     told = simulate(study(2, **PEOPLE_MEET)).series("tfidf", 0)
     assert told["friend_clicks"].mean() > 0.01
@@ -243,7 +243,7 @@ def test_of_supply_only_what_enters_leaves_or_ages_is_sent_to_shards():
 
 def test_only_the_border_of_a_shard_is_told_to_it():
     """What those think and share whom its people hear, and links that moved to or from it."""
-    from loopaudit.simulation.shards import Shard, Spec
+    from loopaudit.simulation.running.shards import Shard, Spec
 
     asked = study(2, society=FRIENDS)
     rows = [slice(0, 60), slice(60, 110)]

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from loopaudit import cli
-from loopaudit.simulation import journal
+from loopaudit.simulation.record import journal
+from loopaudit.simulation.record.store import Lock
 from loopaudit.simulation.run import Run
 from loopaudit.simulation.runner import simulate
-from loopaudit.simulation.store import Lock
 
 STUDY_TOML = """
 [study]
@@ -215,7 +215,7 @@ def test_clocks_do_not_matter(faults: Any, whole: Path, tmp_path: Path) -> None:
 def test_a_run_of_yesterday_is_found_when_the_clock_was_set_back(
     faults: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from loopaudit.simulation.directory import run_directory
+    from loopaudit.simulation.record.directory import run_directory
 
     monkeypatch.chdir(tmp_path)
     faults.begun(Path("runs/2099-01-01-study"))

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from loopaudit.recommenders.border import Capabilities, Slates
 from loopaudit.recommenders.randomness import stream
-from loopaudit.simulation import live
-from loopaudit.simulation.agreement import Agreement
-from loopaudit.simulation.cohort import visit_of
-from loopaudit.simulation.graphs import mutual, small_world
+from loopaudit.simulation.people.agreement import Agreement
+from loopaudit.simulation.people.cohort import visit_of
 from loopaudit.simulation.runner import simulate
-from loopaudit.simulation.social import delivered, inserted, reached, rewired, shares
+from loopaudit.simulation.running import live
+from loopaudit.simulation.society.graphs import mutual, small_world
+from loopaudit.simulation.society.social import delivered, inserted, reached, rewired, shares
 from loopaudit.simulation.study import Study
 from loopaudit.simulation.world import World
 

@@ -10,8 +10,8 @@ from loopaudit.recommenders.datasets.synthetic import market
 from loopaudit.recommenders.randomness import stream, uniform
 from loopaudit.simulation.arms import Arm
 from loopaudit.simulation.runner import simulate
-from loopaudit.simulation.society_settings import StayingSection
-from loopaudit.simulation.staying import (
+from loopaudit.simulation.society.settings import StayingSection
+from loopaudit.simulation.society.staying import (
     arrivals,
     chance_to_come,
     hazard,

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from loopaudit import cli
 from loopaudit.recommenders.errors import UserError
-from loopaudit.simulation.choice import sigmoid
-from loopaudit.simulation.drift import assimilate
+from loopaudit.simulation.people.choice import sigmoid
+from loopaudit.simulation.people.drift import assimilate
+from loopaudit.simulation.people.wellbeing import liking
 from loopaudit.simulation.studies import dean2022, jiang2019, kalimeris2021, polya, satisfaction
 from loopaudit.simulation.studies.study import (
     STUDIES,
@@ -23,7 +24,6 @@ from loopaudit.simulation.studies.study import (
     run,
     study_module,
 )
-from loopaudit.simulation.wellbeing import liking
 
 EXACT = ("jiang2019", "dean2022", "polya", "satisfaction", "kalimeris2021")
 

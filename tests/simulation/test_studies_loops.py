@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import nnls
 
 from loopaudit.recommenders.errors import UserError
-from loopaudit.simulation.making import FLOOR
-from loopaudit.simulation.selecting import Ranked
+from loopaudit.simulation.people.selecting import Ranked
 from loopaudit.simulation.studies import (
     chaney2018,
     lucherini2021,
@@ -20,6 +19,7 @@ from loopaudit.simulation.studies import (
     triple_filter_bubble,
 )
 from loopaudit.simulation.studies.study import STUDIES, StudyResult, run
+from loopaudit.simulation.supply.making import FLOOR
 
 LOOPS = ("chaney2018", "tampering", "lucherini2021", "mansoury2020", "triple_filter_bubble")
 

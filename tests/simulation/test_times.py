@@ -10,7 +10,7 @@ from loopaudit.recommenders.evaluation import evaluate, load_split, split_last_o
 from loopaudit.recommenders.guard import Guard
 from loopaudit.recommenders.interactions import Interactions, Ragged
 from loopaudit.simulation.arms import arms_of
-from loopaudit.simulation.live import begin
+from loopaudit.simulation.running.live import begin
 from loopaudit.simulation.study_file import study_from
 
 READS = Capabilities(update="refit", inputs=frozenset({"history", "times"}))

@@ -2,11 +2,11 @@
 
 import polars as pl
 
-from loopaudit.simulation.live import live_world
+from loopaudit.simulation.platform.training import SCHEMA, TrainingRecord
+from loopaudit.simulation.record.store import MemoryStore
 from loopaudit.simulation.run import Run
-from loopaudit.simulation.store import MemoryStore
+from loopaudit.simulation.running.live import live_world
 from loopaudit.simulation.study_file import study_from
-from loopaudit.simulation.training import SCHEMA, TrainingRecord
 
 
 def study(*recommenders, **more):

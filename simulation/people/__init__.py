@@ -1,0 +1,1 @@
+"""How people choose, tell, change and talk: laws, and people who live by them."""

@@ -1,0 +1,1 @@
+"""What stands between recommender and people: lists, slates, histories, retraining."""

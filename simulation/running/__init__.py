@@ -1,0 +1,1 @@
+"""Where worlds are lived: arm by arm, in processes, in shards, on many machines."""

@@ -1,0 +1,1 @@
+"""Who knows whom, what they share and believe, and who is there."""

@@ -1,0 +1,1 @@
+"""What there is to recommend as it grows: creators, machines, adversaries."""
