@@ -326,8 +326,8 @@ on from the epochs it had done, to the same bytes.
 
 Full ranking, one implementation of every metric; precision@k divides by k, recall@k by what there
 was to find, NDCG is binary with the ideal cut at k. Figures of DiffRec's and CFGAN's papers are
-quoted from memory and were not read off the papers again: take them as an order of size. What
-DiffRec, CFGAN and RecVAE are was compared with their authors' published code.
+quoted from memory and were not read off the papers again: take them as an order of size. The
+definitions of DiffRec, CFGAN and RecVAE were compared with their authors' published code.
 """
 
 

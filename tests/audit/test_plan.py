@@ -176,7 +176,8 @@ def test_a_plan_in_a_run_directory_is_declared_first_and_kept(tmp_path: Path) ->
 
 
 def test_built_in_auditors_declare_well_formed_checks_of_their_family() -> None:
-    plan = Plan.declare(STUDY)
+    everything = AuditSection(families=("bubbles", "bias", "manipulation", "privacy", "generation"))
+    plan = Plan.declare(STUDY.model_copy(update={"audit": everything}))
     assert plan.undeclared == ()
     assert set(plan.auditors) == set(AUDITORS)
     for name in AUDITORS:
