@@ -54,3 +54,4 @@ url = f"http://127.0.0.1:{server.server_port}/recommend"
 run = la.simulate(world, url, arms=["random"], steps=8, worlds=3)
 print(la.audit(run))
 server.shutdown()
+server.server_close()
