@@ -34,7 +34,7 @@ Made on {created} by
     {command} --out audit/selftest.json
     python -m loopaudit.audit.selftest_page docs/selftest.md
 
-in {minutes:.0f} minutes with seed {seed} ({versions}). The same seed gives the same counts.
+in {minutes:.0f} minutes with seed {seed} ({versions}). The same seed gives the same counts.{later}
 """
 
 _COLUMNS = (
@@ -59,6 +59,7 @@ def page(result: SelfTestResult) -> str:
         minutes=result.seconds / 60,
         seed=result.seed,
         versions=", ".join(f"{name} {version}" for name, version in result.versions.items()),
+        later=f" {result.later}" if result.later else "",
     )
 
 

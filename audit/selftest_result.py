@@ -145,6 +145,7 @@ class SelfTestResult:
         quick: True for the short version (fewer runs, wider bounds).
         seconds: wall-clock time it took.
         versions: package versions it ran with.
+        later: which rows were made on another day, in a sentence; "" for none.
     """
 
     rows: tuple[SelfTestRow, ...]
@@ -154,6 +155,7 @@ class SelfTestResult:
     quick: bool = False
     seconds: float = 0.0
     versions: Mapping[str, str] = field(default_factory=dict)
+    later: str = ""
 
     def of(self, check_id: str) -> tuple[SelfTestRow, ...]:
         """The rows of one check."""
@@ -202,6 +204,7 @@ class SelfTestResult:
             "quick": self.quick,
             "seconds": self.seconds,
             "versions": dict(self.versions),
+            **({"later": self.later} if self.later else {}),
         }
 
     @classmethod
